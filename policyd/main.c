@@ -90,7 +90,7 @@ read_configuration(struct program *program, char *error_r, size_t size)
 {
     const struct conf *conf;
     struct target *target;
-    char why[ERROR_MAX];
+    char why[ERROR_MAX / 2];
 
     program->conf = conf_load(CONF_POLICYD, program->path, error_r, size);
     if (program->conf == NULL)
