@@ -118,8 +118,10 @@ find_candidate(const sasl_conn_t *conn)
 }
 
 /* Stands in for utils->checkpass. An empty password, one too long for any
- * stored secret and one with a NUL byte are refused without asking. libsasl
- * leaves the clear text in the properties after a success; it is erased. */
+ * stored secret, and a NUL byte in the password or in the user name, which
+ * LOGIN lets pass and the lookup would not see, are refused without asking.
+ * libsasl leaves the clear text in the properties after a success; it is
+ * erased. */
 static int
 check_candidate(sasl_conn_t *conn, const char *user, unsigned ulen,
                 const char *password, unsigned len)
@@ -131,7 +133,8 @@ check_candidate(sasl_conn_t *conn, const char *user, unsigned ulen,
     if (user == NULL || password == NULL)
         return checkpass(conn, user, ulen, password, len);
     if (len == 0 || len > CLIENT_PASSWORD_MAX
-        || memchr(password, '\0', len) != NULL)
+        || memchr(password, '\0', len) != NULL
+        || memchr(user, '\0', ulen) != NULL)
         return SASL_BADAUTH;
     memcpy(candidate.password, password, len);
     candidate.outer = candidates;
