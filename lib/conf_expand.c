@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include "lib/conf_expand.h"
+#include "lib/secret.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define FILE_MAX (1024 * 1024) /* bytes of a configuration file */
+#define VALUE_MAX 65536        /* bytes of a file that a value refers to */
+#define REFERENCES_MAX 64
+
+struct conf_expand {
+    char *text;
+    char *names[REFERENCES_MAX]; /* in the environment, ours to take out */
+    size_t count;
+};
+
+/* Where the scan of the text stands. */
+struct scan {
+    const char *path;
+    char *at;
+    unsigned int line;
+    char *error;
+    size_t error_size;
+};
+
+/* Reads a whole file of at most max bytes. NULL with errno set; EFBIG when it
+ * is larger. */
+static char *
+read_file(const char *path, size_t max)
+{
+    char *text = malloc(max + 1);
+    size_t len = 0;
+    ssize_t n = -1;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), saved;
+
+    while (fd >= 0 && text != NULL && len <= max
+           && (n = read(fd, text + len, max + 1 - len)) > 0)
+        len += (size_t) n;
+    if (fd >= 0 && text != NULL && n >= 0 && len <= max) {
+        text[len] = '\0';
+        close(fd);
+        return text;
+    }
+    saved = fd >= 0 && len > max ? EFBIG : errno;
+    if (text != NULL)
+        secret_wipe(text, len > max ? max : len);
+    free(text);
+    if (fd >= 0)
+        close(fd);
+    errno = saved;
+    return NULL;
+}
+
+static bool
+fail(struct scan *scan, const char *what, const char *name, const char *why)
+{
+    snprintf(scan->error, scan->error_size, "%s:%u: %s ${%s}: %s", scan->path,
+             scan->line, what, name, why);
+    return false;
+}
+
+/* Sets the environment variable of that very name to the file's content. */
+static bool
+refer_to_file(struct scan *scan, const char *name)
+{
+    char *value = read_file(name + strlen("file:"), VALUE_MAX);
+    size_t len;
+    bool ok;
+
+    if (value == NULL)
+        return fail(scan, "cannot read", name, strerror(errno));
+    len = strlen(value);
+    if (len > 0 && value[len - 1] == '\n')
+        value[--len] = '\0';
+    if (len > 0 && value[len - 1] == '\r')
+        value[--len] = '\0';
+    ok = setenv(name, value, 1) == 0;
+    secret_wipe(value, len);
+    free(value);
+    return ok || fail(scan, "cannot set", name, strerror(errno));
+}
+
+static bool
+refer(struct scan *scan, struct conf_expand *expand, const char *name)
+{
+    const char *value;
+
+    if (expand->count == REFERENCES_MAX)
+        return fail(scan, "too many references at", name, "at most 64");
+    expand->names[expand->count] = strdup(name);
+    if (expand->names[expand->count] == NULL)
+        return fail(scan, "cannot expand", name, "out of memory");
+    expand->count++;
+    if (strncmp(name, "file:", 5) == 0)
+        return refer_to_file(scan, name);
+    if (strncmp(name, "env:", 4) != 0)
+        return fail(scan, "unknown reference", name,
+                    "use ${env:NAME} or ${file:/path}");
+    value = getenv(name + 4);
+    if (value == NULL)
+        return fail(scan, "cannot expand", name, "not in the environment");
+    return setenv(name, value, 1) == 0
+           || fail(scan, "cannot set", name, strerror(errno));
+}
+
+/* At "${": reads the name and behind its brace. */
+static bool
+read_reference(struct scan *scan, struct conf_expand *expand)
+{
+    char *name = scan->at + 2;
+    size_t len = strcspn(name, "}\n");
+    bool ok;
+
+    if (name[len] != '}')
+        return fail(scan, "unfinished", "", "no '}' on this line");
+    name[len] = '\0';
+    ok = refer(scan, expand, name);
+    name[len] = '}';
+    scan->at = name + len + 1;
+    return ok;
+}
+
+/* Moves over one byte, counting lines. */
+static void
+step(struct scan *scan)
+{
+    if (*scan->at == '\n')
+        scan->line++;
+    if (*scan->at != '\0')
+        scan->at++;
+}
+
+static void
+skip_comment(struct scan *scan)
+{
+    bool block = scan->at[0] == '/' && scan->at[1] == '*';
+
+    while (*scan->at != '\0') {
+        if (block && scan->at[0] == '*' && scan->at[1] == '/')
+            return;
+        if (!block && *scan->at == '\n')
+            return;
+        step(scan);
+    }
+}
+
+/* Walks over the text as libconfuse's lexer does. */
+static bool
+find_references(struct scan *scan, struct conf_expand *expand)
+{
+    char quote = '\0';
+
+    while (*scan->at != '\0') {
+        char c = *scan->at, next = scan->at[1];
+
+        if (quote == '\0'
+            && (c == '#' || (c == '/' && (next == '/' || next == '*')))) {
+            skip_comment(scan);
+            continue;
+        }
+        if (c == '$' && next == '{' && quote != '\'') {
+            if (!read_reference(scan, expand))
+                return false;
+            continue;
+        }
+        if (quote == '\0' && (c == '"' || c == '\''))
+            quote = c;
+        else if (c == quote)
+            quote = '\0';
+        else if (quote != '\0' && c == '\\')
+            step(scan);
+        step(scan);
+    }
+    return true;
+}
+
+struct conf_expand *
+conf_expand_read(const char *path, char *error_r, size_t error_size)
+{
+    struct conf_expand *expand = calloc(1, sizeof(*expand));
+    struct scan scan = {.path = path, .line = 1, .error = error_r,
+                        .error_size = error_size};
+
+    if (expand != NULL)
+        expand->text = read_file(path, FILE_MAX);
+    if (expand == NULL || expand->text == NULL) {
+        snprintf(error_r, error_size, "%s: %s", path, strerror(errno));
+        free(expand);
+        return NULL;
+    }
+    scan.at = expand->text;
+    if (!find_references(&scan, expand))
+        conf_expand_free(&expand);
+    return expand;
+}
+
+const char *
+conf_expand_text(const struct conf_expand *expand)
+{
+    return expand->text;
+}
+
+void
+conf_expand_free(struct conf_expand **expand)
+{
+    size_t i;
+
+    if (*expand == NULL)
+        return;
+    for (i = 0; i < (*expand)->count; i++) {
+        char *value = getenv((*expand)->names[i]);
+
+        if (value != NULL)
+            secret_wipe(value, strlen(value));
+        unsetenv((*expand)->names[i]);
+        free((*expand)->names[i]);
+    }
+    secret_wipe((*expand)->text, strlen((*expand)->text));
+    free((*expand)->text);
+    free(*expand);
+    *expand = NULL;
+}

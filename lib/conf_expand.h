@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef LIB_CONF_EXPAND_H
+#define LIB_CONF_EXPAND_H
+
+/*
+ * ${env:NAME} and ${file:/path} in a configuration file.
+ *
+ * conf_expand_read() reads a file and finds what its values refer to, outside
+ * comments and single quotes. libconfuse takes ${X} for the environment
+ * variable X, whatever X is; so each value found is put into the environment
+ * under the name between the braces ("file:/path") until conf_expand_free()
+ * takes it out again and wipes the text. Not thread-safe, as the environment
+ * is not.
+ */
+
+#include <stddef.h>
+
+struct conf_expand;
+
+/* NULL, with "file:line: what" or "file: what" in error_r, when the file
+ * cannot be read or refers to what is not there. */
+struct conf_expand *conf_expand_read(const char *path, char *error_r,
+                                     size_t error_size);
+
+/* The file's text, NUL-terminated; lives as long as the object. */
+const char *conf_expand_text(const struct conf_expand *expand);
+
+/* Frees *expand (which may be NULL) and sets it to NULL. */
+void conf_expand_free(struct conf_expand **expand);
+
+#endif
