@@ -81,7 +81,7 @@ sub run {
 
 # Below the range that the system gives to outgoing connections, so that
 # nothing takes a port between this and its use.
-sub _free_ports {
+sub free_ports {
     my %ports;
     while (keys %ports < 4) {
         my $port = 12000 + int rand 20000;
@@ -96,7 +96,7 @@ sub _free_ports {
 sub _try_up {
     my ($self) = @_;
     my @names = map { "EMAILING_${_}_PORT" } qw(SMTP SINK PG STATUS);
-    @{ $self->{environment} }{@names} = _free_ports();
+    @{ $self->{environment} }{@names} = free_ports();
     my ($status, $out, $err) = $self->quickstart('up');
     return if $status == 0;
     $self->quickstart('down');
