@@ -47,12 +47,30 @@ text_at(const struct record *record, uint32_t offset)
     return (const char *) record + offset;
 }
 
+/* Reads the second at which a grant ends: digits, after a '-' if before 1970.
+ * strtoll(3) alone would take blanks, a '+', and a NUL for the end. */
+static bool
+parse_until(const char *text, size_t len, int64_t *until_r)
+{
+    char number[24];
+    size_t sign = text[0] == '-' ? 1 : 0;
+
+    if (len == sign || len >= sizeof(number))
+        return false;
+    memcpy(number, text, len);
+    number[len] = '\0';
+    if (strspn(number + sign, "0123456789") != len - sign)
+        return false;
+    errno = 0;
+    *until_r = strtoll(number, NULL, 10);
+    return errno == 0;
+}
+
 /* Reads one line that is line_len bytes long. */
 static bool
 parse_line(const char *start, size_t line_len, struct line *line_r)
 {
     const char *end = start + line_len, *space;
-    char number[24], *rest;
     size_t len;
 
     if (line_len < 5 || start[1] != ' ')
@@ -77,16 +95,8 @@ parse_line(const char *start, size_t line_len, struct line *line_r)
         return false;
     len = (size_t) (space - start);
     line_r->ends = !(len == 1 && start[0] == '-');
-    if (line_r->ends) {
-        if (len >= sizeof(number))
-            return false;
-        memcpy(number, start, len);
-        number[len] = '\0';
-        errno = 0;
-        line_r->until = strtoll(number, &rest, 10);
-        if (errno != 0 || *rest != '\0')
-            return false;
-    }
+    if (line_r->ends && !parse_until(start, len, &line_r->until))
+        return false;
     line_r->text = space + 1;
     line_r->len = (size_t) (end - space - 1);
     return true;
