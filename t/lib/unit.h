@@ -17,11 +17,12 @@
 
 #define UNIT_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-#define UNIT_MAIN(tests)                                                      \
+#define UNIT_MAIN_WITH(tests, set_up, tear_down)                              \
     int main(void)                                                            \
     {                                                                         \
         cmocka_set_message_output(CM_OUTPUT_TAP);                             \
-        return cmocka_run_group_tests(tests, NULL, NULL);                     \
+        return cmocka_run_group_tests(tests, set_up, tear_down);              \
     }
+#define UNIT_MAIN(tests) UNIT_MAIN_WITH(tests, NULL, NULL)
 
 #endif
