@@ -495,7 +495,7 @@ static void
 test_reload(void **state)
 {
     struct conf *running = load("user = a\ncache_ttl = 5\n"
-                                "recipient_delimiter = +\n"
+                                "recipient_delimiter = \"+\"\n"
                                 "null_sender = permit\n");
     struct conf *fresh = load("user = b\ncache_ttl = 6\n"
                               "hash_threads = 9\nsocket_mode = 0600\n"
