@@ -27,6 +27,7 @@ struct scan {
     const char *path;
     char *at;
     unsigned int line;
+    bool in_word; /* the byte before belongs to a word without quotes */
     char *error;
     size_t error_size;
 };
@@ -64,6 +65,14 @@ fail(struct scan *scan, const char *what, const char *name, const char *why)
 {
     snprintf(scan->error, scan->error_size, "%s:%u: %s ${%s}: %s", scan->path,
              scan->line, what, name, why);
+    return false;
+}
+
+static bool
+refuse(struct scan *scan, unsigned int line, const char *what)
+{
+    snprintf(scan->error, scan->error_size, "%s:%u: %s", scan->path, line,
+             what);
     return false;
 }
 
@@ -122,7 +131,10 @@ read_reference(struct scan *scan, struct conf_expand *expand)
     if (name[len] != '}')
         return fail(scan, "unfinished", "", "no '}' on this line");
     name[len] = '\0';
-    ok = refer(scan, expand, name);
+    ok = scan->in_word
+             ? fail(scan, "cannot expand", name,
+                    "put the whole value in double quotes")
+             : refer(scan, expand, name);
     name[len] = '}';
     scan->at = name + len + 1;
     return ok;
@@ -138,46 +150,118 @@ step(struct scan *scan)
         scan->at++;
 }
 
-static void
-skip_comment(struct scan *scan)
+/* A comment of libconfuse: '#' begins one anywhere, the others do not within a
+ * word, such as a URI. */
+static bool
+at_comment(const struct scan *scan)
+{
+    char c = scan->at[0], next = scan->at[1];
+
+    return c == '#' || (!scan->in_word && c == '/'
+                        && (next == '/' || next == '*'));
+}
+
+/*
+ * Blanks the comment out but for its newlines: libconfuse counts the line on
+ * which a comment ends twice, and takes none between an option and its value.
+ */
+static bool
+blank_comment(struct scan *scan)
 {
     bool block = scan->at[0] == '/' && scan->at[1] == '*';
+    unsigned int line = scan->line;
+    size_t left = block ? 2 : 0; /* bytes that cannot end it */
 
-    while (*scan->at != '\0') {
-        if (block && scan->at[0] == '*' && scan->at[1] == '/')
-            return;
-        if (!block && *scan->at == '\n')
-            return;
+    while (*scan->at != '\0' && (block || *scan->at != '\n')) {
+        bool end = block && left == 0 && scan->at[0] == '*'
+                   && scan->at[1] == '/';
+
+        if (left > 0)
+            left--;
+        if (*scan->at != '\n')
+            *scan->at = ' ';
+        if (end) {
+            scan->at[1] = ' ';
+            scan->at += 2;
+            return true;
+        }
         step(scan);
     }
+    return !block || refuse(scan, line, "comment without its end");
+}
+
+/* Whether the escape sequence at a backslash stands for a NUL byte. */
+static bool
+escapes_nul(const char *at)
+{
+    bool hex = at[1] == 'x';
+    const char *digits = at + (hex ? 2 : 1);
+    size_t most = hex ? 2 : 3;
+    size_t n = strspn(digits, hex ? "0123456789abcdefABCDEF" : "01234567");
+
+    if (n > most)
+        n = most;
+    return n > 0 && strspn(digits, "0") >= n;
+}
+
+/* At a backslash: steps over it and what it stands before. */
+static bool
+step_escape(struct scan *scan, char quote)
+{
+    if (quote == '"' && escapes_nul(scan->at))
+        return refuse(scan, scan->line, "NUL byte in a string");
+    step(scan);
+    step(scan);
+    return true;
+}
+
+/* At a quote: reads to behind the one that closes it. */
+static bool
+read_quoted(struct scan *scan, struct conf_expand *expand)
+{
+    unsigned int line = scan->line;
+    char quote = *scan->at;
+
+    step(scan);
+    while (*scan->at != quote) {
+        bool ok = true;
+
+        if (*scan->at == '\0')
+            return refuse(scan, line, "string without its end");
+        if (*scan->at == '\\')
+            ok = step_escape(scan, quote);
+        else if (quote == '"' && scan->at[0] == '$' && scan->at[1] == '{')
+            ok = read_reference(scan, expand);
+        else
+            step(scan);
+        if (!ok)
+            return false;
+    }
+    step(scan);
+    return true;
 }
 
 /* Walks over the text as libconfuse's lexer does. */
 static bool
 find_references(struct scan *scan, struct conf_expand *expand)
 {
-    char quote = '\0';
-
     while (*scan->at != '\0') {
-        char c = *scan->at, next = scan->at[1];
+        char c = *scan->at;
+        bool ok = true, word = false;
 
-        if (quote == '\0'
-            && (c == '#' || (c == '/' && (next == '/' || next == '*')))) {
-            skip_comment(scan);
-            continue;
-        }
-        if (c == '$' && next == '{' && quote != '\'') {
-            if (!read_reference(scan, expand))
-                return false;
-            continue;
-        }
-        if (quote == '\0' && (c == '"' || c == '\''))
-            quote = c;
-        else if (c == quote)
-            quote = '\0';
-        else if (quote != '\0' && c == '\\')
+        if (at_comment(scan)) {
+            ok = blank_comment(scan);
+        } else if (c == '$' && scan->at[1] == '{') {
+            ok = read_reference(scan, expand);
+        } else if (c == '"' || c == '\'') {
+            ok = read_quoted(scan, expand);
+        } else {
+            word = strchr(" \t\r\n={}()+,*", c) == NULL;
             step(scan);
-        step(scan);
+        }
+        if (!ok)
+            return false;
+        scan->in_word = word;
     }
     return true;
 }
