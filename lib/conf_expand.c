@@ -16,9 +16,15 @@
 #define VALUE_MAX 65536        /* bytes of a file that a value refers to */
 #define REFERENCES_MAX 64
 
+/* What is in the environment and ours to take out. */
+struct entry {
+    char *name;
+    char *text; /* "NAME=value" */
+};
+
 struct conf_expand {
     char *text;
-    char *names[REFERENCES_MAX]; /* in the environment, ours to take out */
+    struct entry entries[REFERENCES_MAX];
     size_t count;
 };
 
@@ -32,32 +38,43 @@ struct scan {
     size_t error_size;
 };
 
-/* Reads a whole file of at most max bytes. NULL with errno set; EFBIG when it
- * is larger. */
+/* Wipes and frees text, which may be NULL. */
+static void
+discard(char *text, size_t len)
+{
+    if (text != NULL)
+        secret_wipe(text, len);
+    free(text);
+}
+
+/* Reads a whole file of at most max bytes, none of them NUL. NULL with why in
+ * *error_r. */
 static char *
-read_file(const char *path, size_t max)
+read_file(const char *path, size_t max, const char **error_r)
 {
     char *text = malloc(max + 1);
     size_t len = 0;
     ssize_t n = -1;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), saved;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
+    *error_r = NULL;
     while (fd >= 0 && text != NULL && len <= max
            && (n = read(fd, text + len, max + 1 - len)) > 0)
         len += (size_t) n;
-    if (fd >= 0 && text != NULL && n >= 0 && len <= max) {
-        text[len] = '\0';
-        close(fd);
-        return text;
-    }
-    saved = fd >= 0 && len > max ? EFBIG : errno;
-    if (text != NULL)
-        secret_wipe(text, len > max ? max : len);
-    free(text);
+    if (fd < 0 || text == NULL || n < 0)
+        *error_r = strerror(errno);
+    else if (len > max)
+        *error_r = strerror(EFBIG);
+    else if (memchr(text, '\0', len) != NULL)
+        *error_r = "NUL byte";
     if (fd >= 0)
         close(fd);
-    errno = saved;
-    return NULL;
+    if (*error_r != NULL) {
+        discard(text, len);
+        return NULL;
+    }
+    text[len] = '\0';
+    return text;
 }
 
 static bool
@@ -76,25 +93,60 @@ refuse(struct scan *scan, unsigned int line, const char *what)
     return false;
 }
 
-/* Sets the environment variable of that very name to the file's content. */
-static bool
-refer_to_file(struct scan *scan, const char *name)
+/* Takes an entry out of the environment; parts of it may be NULL. */
+static void
+take_out(struct entry *entry)
 {
-    char *value = read_file(name + strlen("file:"), VALUE_MAX);
+    if (entry->name != NULL)
+        unsetenv(entry->name);
+    free(entry->name);
+    if (entry->text != NULL)
+        discard(entry->text, strlen(entry->text));
+}
+
+/*
+ * Puts NAME=value into the environment. With setenv(3) the C library would
+ * keep the text until the process ends.
+ */
+static bool
+put(struct scan *scan, struct conf_expand *expand, const char *name,
+    const char *value)
+{
+    struct entry *entry = &expand->entries[expand->count];
+    size_t size = strlen(name) + 1 + strlen(value) + 1;
+
+    entry->name = strdup(name);
+    entry->text = malloc(size);
+    if (entry->name != NULL && entry->text != NULL) {
+        snprintf(entry->text, size, "%s=%s", name, value);
+        if (putenv(entry->text) == 0) {
+            expand->count++;
+            return true;
+        }
+    }
+    take_out(entry);
+    return fail(scan, "cannot expand", name, "out of memory");
+}
+
+static bool
+refer_to_file(struct scan *scan, struct conf_expand *expand, const char *name)
+{
+    const char *path = name + strlen("file:"), *error;
+    char *value;
     size_t len;
     bool ok;
 
+    if (path[0] != '/')
+        return fail(scan, "cannot read", name, "not an absolute path");
+    value = read_file(path, VALUE_MAX, &error);
     if (value == NULL)
-        return fail(scan, "cannot read", name, strerror(errno));
+        return fail(scan, "cannot read", name, error);
     len = strlen(value);
     if (len > 0 && value[len - 1] == '\n')
-        value[--len] = '\0';
-    if (len > 0 && value[len - 1] == '\r')
-        value[--len] = '\0';
-    ok = setenv(name, value, 1) == 0;
-    secret_wipe(value, len);
-    free(value);
-    return ok || fail(scan, "cannot set", name, strerror(errno));
+        value[len - 1] = '\0';
+    ok = put(scan, expand, name, value);
+    discard(value, len);
+    return ok;
 }
 
 static bool
@@ -104,20 +156,17 @@ refer(struct scan *scan, struct conf_expand *expand, const char *name)
 
     if (expand->count == REFERENCES_MAX)
         return fail(scan, "too many references at", name, "at most 64");
-    expand->names[expand->count] = strdup(name);
-    if (expand->names[expand->count] == NULL)
-        return fail(scan, "cannot expand", name, "out of memory");
-    expand->count++;
+    if (strchr(name, '=') != NULL)
+        return fail(scan, "cannot expand", name, "'=' in a name");
     if (strncmp(name, "file:", 5) == 0)
-        return refer_to_file(scan, name);
+        return refer_to_file(scan, expand, name);
     if (strncmp(name, "env:", 4) != 0)
         return fail(scan, "unknown reference", name,
                     "use ${env:NAME} or ${file:/path}");
     value = getenv(name + 4);
     if (value == NULL)
         return fail(scan, "cannot expand", name, "not in the environment");
-    return setenv(name, value, 1) == 0
-           || fail(scan, "cannot set", name, strerror(errno));
+    return put(scan, expand, name, value);
 }
 
 /* At "${": reads the name and behind its brace. */
@@ -270,13 +319,14 @@ struct conf_expand *
 conf_expand_read(const char *path, char *error_r, size_t error_size)
 {
     struct conf_expand *expand = calloc(1, sizeof(*expand));
+    const char *error = "out of memory";
     struct scan scan = {.path = path, .line = 1, .error = error_r,
                         .error_size = error_size};
 
     if (expand != NULL)
-        expand->text = read_file(path, FILE_MAX);
+        expand->text = read_file(path, FILE_MAX, &error);
     if (expand == NULL || expand->text == NULL) {
-        snprintf(error_r, error_size, "%s: %s", path, strerror(errno));
+        snprintf(error_r, error_size, "%s: %s", path, error);
         free(expand);
         return NULL;
     }
@@ -299,16 +349,9 @@ conf_expand_free(struct conf_expand **expand)
 
     if (*expand == NULL)
         return;
-    for (i = 0; i < (*expand)->count; i++) {
-        char *value = getenv((*expand)->names[i]);
-
-        if (value != NULL)
-            secret_wipe(value, strlen(value));
-        unsetenv((*expand)->names[i]);
-        free((*expand)->names[i]);
-    }
-    secret_wipe((*expand)->text, strlen((*expand)->text));
-    free((*expand)->text);
+    for (i = 0; i < (*expand)->count; i++)
+        take_out(&(*expand)->entries[i]);
+    discard((*expand)->text, strlen((*expand)->text));
     free(*expand);
     *expand = NULL;
 }
