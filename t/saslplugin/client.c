@@ -73,7 +73,7 @@ ask(const char *password)
 #define RIGHT "cGVuY2ls"
 #define WRONG "d3Jvbmc="
 
-/* -- the parser ------------------------------------------------------------ */
+/* -- the parser ----------------------------------------------------------- */
 
 static enum client_parse
 parse(const char *text, struct client_reply *reply)
@@ -180,7 +180,7 @@ lengths_are_bounded(void **state)
                      CLIENT_PARSE_BAD);
 }
 
-/* -- questions ------------------------------------------------------------- */
+/* -- questions ------------------------------------------------------------ */
 
 static void
 one_connection_serves_many_questions(void **state)

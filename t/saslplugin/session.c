@@ -32,7 +32,7 @@ must(bool ok, const char *what)
     }
 }
 
-/* -- the folder ------------------------------------------------------------ */
+/* -- the folder ----------------------------------------------------------- */
 
 static void
 link_mechanism(const char *name)
@@ -74,7 +74,7 @@ session_teardown(void)
     must(chdir("/") == 0 && rmdir(dir) == 0, dir);
 }
 
-/* -- the host -------------------------------------------------------------- */
+/* -- the host ------------------------------------------------------------- */
 
 static int
 get_option(void *context, const char *plugin, const char *name,
@@ -157,7 +157,7 @@ session_connect(const char *peer)
     return conn;
 }
 
-/* -- logins ---------------------------------------------------------------- */
+/* -- logins --------------------------------------------------------------- */
 
 int
 session_plain(sasl_conn_t *conn, const char *message, unsigned len)
