@@ -178,6 +178,16 @@ is_user_name(const char *user, unsigned len)
     return len >= 1 && len <= CLIENT_USER_MAX;
 }
 
+/* A question for a verifier that was answered with something else. */
+static bool
+is_useless(const struct client_request *request,
+           const struct client_reply *reply)
+{
+    return request->password == NULL && reply->status == CLIENT_OK
+           && strncmp(reply->verifier, VERIFIER_PREFIX,
+                      strlen(VERIFIER_PREFIX)) != 0;
+}
+
 /* Asks policyd. Returns SASL_OK, with the reply, or why not. */
 static int
 ask(struct plugin *plugin, const sasl_server_params_t *sparams,
@@ -194,8 +204,11 @@ ask(struct plugin *plugin, const sasl_server_params_t *sparams,
     request->client_len = port ? (size_t) (port - client) : strlen(client);
     request->service = sparams->service ? sparams->service : DEFAULT_SERVICE;
     client_ask(plugin->client, request, reply);
-    if (reply->status == CLIENT_FAILED) {
-        log_trouble(plugin, sparams->utils, reply->error);
+    if (reply->status == CLIENT_FAILED || is_useless(request, reply)) {
+        log_trouble(plugin, sparams->utils,
+                    reply->status == CLIENT_FAILED
+                        ? reply->error
+                        : "the verifier is none of SCRAM-SHA-256");
         return SASL_UNAVAIL;
     }
     log_recovery(plugin, sparams->utils);
@@ -260,12 +273,6 @@ fetch_verifier(struct plugin *plugin, const sasl_server_params_t *sparams,
     if (!is_user_name(user, ulen))
         return SASL_BADAUTH;
     result = ask(plugin, sparams, &request, &reply);
-    if (result == SASL_OK
-        && strncmp(reply.verifier, VERIFIER_PREFIX, strlen(VERIFIER_PREFIX))
-               != 0) {
-        log_trouble(plugin, sparams->utils, "verifier: of another form");
-        result = SASL_UNAVAIL;
-    }
     if (result == SASL_OK)
         result = set_property(sparams, PROP_VERIFIER, reply.verifier);
     explicit_bzero(&reply, sizeof(reply));

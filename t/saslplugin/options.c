@@ -158,11 +158,8 @@ main(void)
         TEST(program_that_does_not_mean_us),
         TEST(connection_that_means_us),
     };
-    int failed;
 
     cmocka_set_message_output(CM_OUTPUT_TAP);
     session_setup();
-    failed = cmocka_run_group_tests(tests, NULL, NULL);
-    session_teardown();
-    return failed;
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -260,11 +260,8 @@ main(void)
         TEST(login_within_a_login_is_apart),
         TEST(other_identity_is_not_looked_up),
     };
-    int failed;
 
     cmocka_set_message_output(CM_OUTPUT_TAP);
     session_setup();
-    failed = cmocka_run_group_tests(tests, NULL, NULL);
-    session_teardown();
-    return failed;
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -47,31 +47,35 @@ link_mechanism(const char *name)
     globfree(&found);
 }
 
-void
-session_setup(void)
-{
-    size_t i;
-
-    must(mkdtemp(dir) != NULL && chdir(dir) == 0, dir);
-    for (i = 0; i < COUNT(mechanisms); i++)
-        link_mechanism(mechanisms[i]);
-    must(access(PLUGIN, R_OK) == 0, PLUGIN);
-    must(symlink(PLUGIN, "libemailing.so") == 0, "libemailing.so");
-    setenv("SASL_PATH", dir, 1);
-}
-
-void
-session_teardown(void)
+static void
+remove_folder(void)
 {
     char name[128];
     size_t i;
 
     for (i = 0; i < COUNT(mechanisms); i++) {
-        snprintf(name, sizeof(name), "lib%s.so", mechanisms[i]);
+        snprintf(name, sizeof(name), "%s/lib%s.so", dir, mechanisms[i]);
         unlink(name);
     }
-    unlink("libemailing.so");
-    must(chdir("/") == 0 && rmdir(dir) == 0, dir);
+    snprintf(name, sizeof(name), "%s/libemailing.so", dir);
+    unlink(name);
+    snprintf(name, sizeof(name), "%s/auth", dir);
+    unlink(name);
+    rmdir(dir);
+}
+
+void
+session_setup(void)
+{
+    size_t i;
+
+    must(mkdtemp(dir) != NULL && atexit(remove_folder) == 0, dir);
+    must(chdir(dir) == 0, dir);
+    for (i = 0; i < COUNT(mechanisms); i++)
+        link_mechanism(mechanisms[i]);
+    must(access(PLUGIN, R_OK) == 0, PLUGIN);
+    must(symlink(PLUGIN, "libemailing.so") == 0, "libemailing.so");
+    setenv("SASL_PATH", dir, 1);
 }
 
 /* -- the host ------------------------------------------------------------- */
