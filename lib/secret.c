@@ -192,7 +192,11 @@ check_crypt(const char *stored, const char *password, size_t len)
         return SECRET_MISMATCH;
     if (!hash_crypt(stored, password, len, hash))
         return SECRET_ERROR;
-    result = equal(hash, stored) ? SECRET_MATCH : SECRET_MISMATCH;
+    /* A secret that lost its end matches nothing, whatever the password. */
+    if (strlen(hash) != strlen(stored))
+        result = SECRET_ERROR;
+    else
+        result = equal(hash, stored) ? SECRET_MATCH : SECRET_MISMATCH;
     secret_wipe(hash, sizeof(hash));
     return result;
 }
