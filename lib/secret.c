@@ -64,9 +64,11 @@ decode_base64(const char *text, size_t len, unsigned char *out, size_t size)
 
     if (len == 0 || len % 4 != 0 || len / 4 * 3 > sizeof(raw))
         return 0;
-    if (EVP_DecodeBlock(raw, (const unsigned char *) text, (int) len) < 0)
-        return 0;
     n = len / 4 * 3;
+    /* Blanks around it are not decoded, and leave raw unset. */
+    if (EVP_DecodeBlock(raw, (const unsigned char *) text, (int) len)
+        != (int) n)
+        return 0;
     if (text[len - 1] == '=')
         n--;
     if (text[len - 2] == '=')
