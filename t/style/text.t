@@ -33,8 +33,6 @@ sub complaints {
     push @bad, "a path of one machine: $1"
         if $text =~ m{(?<![\w.])(/(?:home|root|work|mnt)/\w+)};
     push @bad, 'a tab' if $path =~ /\.[ch]\z/ && $text =~ /\t/;
-    push @bad, 'a line over 79 columns: ' . ($text =~ /^(.{80,})$/m)[0]
-        if $path =~ /\.[ch]\z/ && $text =~ /^.{80,}$/m;
     push @bad, 'a private key' if $text =~ /BEGIN [A-Z ]*PRIVATE KEY/;
     return @bad;
 }
