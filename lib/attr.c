@@ -103,6 +103,12 @@ attr_read(struct attr_reader *reader, const struct attr_name *names,
             return ATTR_BAD;
         reader->line = ++reader->scanned;
     }
+    /* Even the empty line would be too much: a caller whose buffer is as
+     * large as a block has no room for it. */
+    if (reader->scanned >= ATTR_BLOCK_MAX) {
+        *error_r = "request too long";
+        return ATTR_BAD;
+    }
     return ATTR_MORE;
 }
 

@@ -112,7 +112,9 @@ static const struct option options[] = {
 };
 #define OPTIONS (sizeof(options) / sizeof(options[0]))
 
-/* libconfuse reports through a callback without a context. */
+/* libconfuse reports through a callback without a context, and names a text
+ * that it reads from memory "[buf]". */
+static const char *report_path;
 static char *report;
 static size_t report_size;
 
@@ -126,8 +128,7 @@ on_error(cfg_t *cfg, const char *format, va_list args)
 
     if (report[0] != '\0')
         return; /* the first one says it */
-    used = snprintf(report, report_size, "%s:%d: ",
-                    cfg && cfg->filename ? cfg->filename : "configuration",
+    used = snprintf(report, report_size, "%s:%d: ", report_path,
                     cfg ? cfg->line : 0);
     if (used > 0 && (size_t) used < report_size)
         vsnprintf(report + used, report_size - (size_t) used, format, args);
@@ -330,7 +331,7 @@ store_defaults(struct conf *conf)
 }
 
 static int
-parse(enum conf_program program, const char *path, const char *text)
+parse(enum conf_program program, const char *text)
 {
     cfg_opt_t opts[OPTIONS + 1];
     cfg_opt_t end = CFG_END();
@@ -349,8 +350,6 @@ parse(enum conf_program program, const char *path, const char *text)
         cfg_set_validate_func(cfg, options[i].name,
                               options[i].programs & program ? on_value
                                                             : on_foreign);
-    free(cfg->filename);
-    cfg->filename = strdup(path);
     status = cfg_parse_buf(cfg, text) == CFG_SUCCESS ? 0 : -1;
     cfg_free(cfg);
     return status;
@@ -367,6 +366,7 @@ conf_load(enum conf_program program, const char *path, char *error_r,
     if (error_size == 0)
         return NULL;
     error_r[0] = '\0';
+    report_path = path;
     report = error_r;
     report_size = error_size;
     if (conf == NULL || store_defaults(conf) != 0) {
@@ -377,7 +377,7 @@ conf_load(enum conf_program program, const char *path, char *error_r,
     expand = conf_expand_read(path, error_r, error_size);
     if (expand != NULL) {
         loading = conf;
-        ok = parse(program, path, conf_expand_text(expand)) == 0;
+        ok = parse(program, conf_expand_text(expand)) == 0;
         loading = NULL;
         conf_expand_free(&expand);
         if (!ok && error_r[0] == '\0')

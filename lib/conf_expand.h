@@ -9,8 +9,9 @@
  * comments and single quotes. libconfuse takes ${X} for the environment
  * variable X, whatever X is; so each value found is put into the environment
  * under the name between the braces ("file:/path") until conf_expand_free()
- * takes it out again and wipes the text. Not thread-safe, as the environment
- * is not.
+ * takes it out again and wipes the text. Comments are blanked out, and what
+ * libconfuse would misread in silence is refused: a string or a comment
+ * without its end, a NUL byte. Not thread-safe, as the environment is not.
  */
 
 #include <stddef.h>
@@ -22,7 +23,7 @@ struct conf_expand;
 struct conf_expand *conf_expand_read(const char *path, char *error_r,
                                      size_t error_size);
 
-/* The file's text, NUL-terminated; lives as long as the object. */
+/* The text without comments, NUL-terminated; lives as long as the object. */
 const char *conf_expand_text(const struct conf_expand *expand);
 
 /* Frees *expand (which may be NULL) and sets it to NULL. */

@@ -77,6 +77,15 @@ routed_local_part(const struct addr *addr)
     return false;
 }
 
+/* Whether a label is one that a host name can have. */
+static bool
+plain_label(const char *label, size_t len)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyz0123456789-_";
+
+    return len > 0 && strspn(label, allowed) >= len;
+}
+
 /* Looks for a domain grant of the sender's domain or of one above it. */
 static enum decide_reason
 find_domain(const struct record *record, const struct addr *sender,
@@ -84,7 +93,7 @@ find_domain(const struct record *record, const struct addr *sender,
 {
     const char *domain = sender->text + sender->at + 1;
     const char *end = sender->text + sender->len;
-    const char *dot;
+    const char *label, *dot;
 
     if (granted(record_find(record, RECORD_DOMAIN, domain,
                             (size_t) (end - domain), now),
@@ -93,11 +102,16 @@ find_domain(const struct record *record, const struct addr *sender,
                                (size_t) (end - domain), now),
                    ended))
         return DECIDE_DOMAIN;
-    for (dot = strchr(domain, '.'); dot != NULL; dot = strchr(dot + 1, '.'))
+    /* The labels in front of the grant are the client's to choose: those of
+     * host names only, for evil.com>.granted is no subdomain of granted. */
+    for (label = domain; (dot = strchr(label, '.')) != NULL; label = dot + 1) {
+        if (!plain_label(label, (size_t) (dot - label)))
+            break;
         if (granted(record_find(record, RECORD_SUBDOMAINS, dot + 1,
                                 (size_t) (end - dot - 1), now),
                     ended))
             return DECIDE_SUBDOMAIN;
+    }
     return DECIDE_NO_REASON;
 }
 

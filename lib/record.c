@@ -47,12 +47,30 @@ text_at(const struct record *record, uint32_t offset)
     return (const char *) record + offset;
 }
 
+/* Reads the second at which a grant ends: digits, after a '-' if before 1970.
+ * strtoll(3) alone would take blanks, a '+', and a NUL for the end. */
+static bool
+parse_until(const char *text, size_t len, int64_t *until_r)
+{
+    char number[24];
+    size_t sign = text[0] == '-' ? 1 : 0;
+
+    if (len == sign || len >= sizeof(number))
+        return false;
+    memcpy(number, text, len);
+    number[len] = '\0';
+    if (strspn(number + sign, "0123456789") != len - sign)
+        return false;
+    errno = 0;
+    *until_r = strtoll(number, NULL, 10);
+    return errno == 0;
+}
+
 /* Reads one line that is line_len bytes long. */
 static bool
 parse_line(const char *start, size_t line_len, struct line *line_r)
 {
     const char *end = start + line_len, *space;
-    char number[24], *rest;
     size_t len;
 
     if (line_len < 5 || start[1] != ' ')
@@ -77,16 +95,8 @@ parse_line(const char *start, size_t line_len, struct line *line_r)
         return false;
     len = (size_t) (space - start);
     line_r->ends = !(len == 1 && start[0] == '-');
-    if (line_r->ends) {
-        if (len >= sizeof(number))
-            return false;
-        memcpy(number, start, len);
-        number[len] = '\0';
-        errno = 0;
-        line_r->until = strtoll(number, &rest, 10);
-        if (errno != 0 || *rest != '\0')
-            return false;
-    }
+    if (line_r->ends && !parse_until(start, len, &line_r->until))
+        return false;
     line_r->text = space + 1;
     line_r->len = (size_t) (end - space - 1);
     return true;
@@ -97,7 +107,7 @@ static bool
 each_line(const struct record_source *source,
           void (*fn)(const struct line *, void *), void *context)
 {
-    const char *at = source->grants;
+    const char *at = source->grants ? source->grants : "";
     const char *end = at + source->grants_len;
     struct line line;
 
@@ -177,14 +187,33 @@ compare(enum record_kind kind, const char *text, size_t len,
     return memcmp(text, text_at(record, grant->offset), len);
 }
 
+/* INT64_MAX for a grant that does not end. */
+static int64_t
+until(const struct record *record, const struct grant *grant)
+{
+    int64_t end = INT64_MAX;
+
+    if (grant->ends)
+        memcpy(&end, text_at(record, grant->offset - sizeof(end)),
+               sizeof(end));
+    return end;
+}
+
+/* Of the same grant given twice the one that lasts longest comes first. */
 static int
 compare_grants(const void *a, const void *b, void *context)
 {
     const struct record *record = context;
     const struct grant *left = a;
+    int order = compare(left->kind, text_at(record, left->offset), left->len,
+                        record, b);
+    int64_t left_until, right_until;
 
-    return compare(left->kind, text_at(record, left->offset), left->len,
-                   record, b);
+    if (order != 0)
+        return order;
+    left_until = until(record, a);
+    right_until = until(record, b);
+    return left_until == right_until ? 0 : left_until > right_until ? -1 : 1;
 }
 
 struct record *
@@ -285,24 +314,22 @@ record_find(const struct record *record, enum record_kind kind,
             const char *text, size_t len, int64_t now)
 {
     size_t low = 0, high = record->grants;
+    const struct grant *grant;
 
+    /* The first that is not less: the longest lasting of equals. */
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        const struct grant *grant = &record->grant[middle];
-        int order = compare(kind, text, len, record, grant);
-        int64_t until;
 
-        if (order == 0 && !grant->ends)
-            return RECORD_GRANTED;
-        if (order == 0) {
-            memcpy(&until, text_at(record, grant->offset - sizeof(until)),
-                   sizeof(until));
-            return now < until ? RECORD_GRANTED : RECORD_ENDED;
-        }
-        if (order < 0)
-            high = middle;
-        else
+        if (compare(kind, text, len, record, &record->grant[middle]) > 0)
             low = middle + 1;
+        else
+            high = middle;
     }
-    return RECORD_NONE;
+    if (low == record->grants)
+        return RECORD_NONE;
+    grant = &record->grant[low];
+    if (compare(kind, text, len, record, grant) != 0)
+        return RECORD_NONE;
+    return !grant->ends || now < until(record, grant) ? RECORD_GRANTED
+                                                      : RECORD_ENDED;
 }

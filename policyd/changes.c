@@ -1,0 +1,447 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A notification that was committed before the counter was read may arrive a
+ * little after the counter does, and one that was committed later may arrive
+ * before it. So a counter that is ahead of the notifications is looked at
+ * again after a moment, and only one that is behind what was seen before it
+ * was asked for means that the database is not the one it was.
+ */
+#include "config.h"
+
+#include "policyd/changes.h"
+#include "policyd/db.h"
+#include "policyd/directory.h"
+#include "policyd/pgconn.h"
+#include "lib/log.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BEAT_MS 1000    /* the counter is read so often */
+#define SILENCE_MS 5000 /* without an answer: not live any more */
+#define LATE_MS 80      /* for notifications that the counter overtook */
+#define RETRY_MS 1000
+#define CHANNEL "emailing"
+#define PROBE "probe "
+
+/* What the connection does; each step sends one query. */
+enum step { DISCONNECTED, CONNECTING, SUBSCRIBING, PROBING, FIRST_COUNTER,
+            FOLLOWING };
+
+struct changes {
+    uv_timer_t *timer; /* beats, retries and deadlines */
+    uv_timer_t *late;  /* looks again at a counter that was ahead */
+    struct target *target;
+    struct db *db;
+    struct directory *directory;
+    struct pgconn *pg;
+    unsigned int timeout_ms, rotation;
+    enum step step;
+    bool asking;         /* a query is out */
+    bool failed;         /* it got an error */
+    bool polling;        /* LISTEN does not work here */
+    bool probed;         /* the notification to ourselves has arrived */
+    bool announced;      /* polling was said in the log */
+    bool have_last;
+    uint64_t heard;      /* uv_now() of the last answer */
+    int64_t last;        /* highest counter seen */
+    int64_t before;      /* last, when the counter was asked for */
+    int64_t first;       /* the counter read at the start */
+    int64_t expected;    /* a counter that notifications must come up to */
+    int64_t answer;      /* the counter that was read */
+    char probe[40];
+    struct changes_counts counts;
+    uv_loop_t *loop;
+};
+
+static void on_timer(uv_timer_t *timer);
+
+static void
+set_live(struct changes *changes, bool live)
+{
+    if (live && !changes->counts.live)
+        log_info("changes: following (%s)",
+                 changes->polling ? "by polling" : "by LISTEN");
+    changes->counts.live = live;
+    directory_set_live(changes->directory, live);
+}
+
+static void
+set_last(struct changes *changes, int64_t counter)
+{
+    changes->last = counter;
+    changes->have_last = true;
+    directory_set_counter(changes->directory, counter);
+}
+
+/* Something may have changed that nobody told us. */
+static void
+drop_all(struct changes *changes, int64_t counter)
+{
+    changes->counts.drops++;
+    set_last(changes, counter);
+    directory_drop_all(changes->directory);
+}
+
+static void
+disconnect(struct changes *changes, const char *why)
+{
+    if (changes->counts.live)
+        log_warning("changes: not following: %s", why);
+    set_live(changes, false);
+    pgconn_close(changes->pg);
+    uv_timer_stop(changes->late);
+    changes->step = DISCONNECTED;
+    changes->asking = false;
+    uv_timer_start(changes->timer, on_timer, RETRY_MS, 0);
+}
+
+/* -- sending ---------------------------------------------------------------------- */
+
+static void
+send_query(struct changes *changes, const char *sql, const char *param)
+{
+    PGconn *pq = pgconn_pq(changes->pg);
+    bool sent;
+
+    changes->failed = false;
+    sent = pq != NULL
+           && PQsendQueryParams(pq, sql, param != NULL, NULL, &param, NULL,
+                                NULL, 0)
+           && pgconn_flush(changes->pg);
+    changes->asking = sent;
+    if (!sent)
+        disconnect(changes, "cannot send");
+}
+
+static void
+enter(struct changes *changes, enum step step)
+{
+    unsigned char random[16];
+    size_t i;
+
+    changes->step = step;
+    changes->before = changes->last;
+    switch (step) {
+    case SUBSCRIBING:
+        send_query(changes, "LISTEN " CHANNEL, NULL);
+        break;
+    case PROBING:
+        uv_random(NULL, NULL, random, sizeof(random), 0, NULL);
+        memcpy(changes->probe, PROBE, strlen(PROBE));
+        for (i = 0; i < sizeof(random); i++)
+            snprintf(changes->probe + strlen(PROBE) + 2 * i, 3, "%02x",
+                     random[i]);
+        send_query(changes, "SELECT pg_catalog.pg_notify('" CHANNEL "', $1)",
+             changes->probe);
+        break;
+    default:
+        send_query(changes, "SELECT public.emailing_counter()", NULL);
+        break;
+    }
+}
+
+/* -- notifications ------------------------------------------------------------------ */
+
+/* "<counter> <user name>", or '*' for everyone. */
+static void
+on_notification(struct changes *changes, const char *payload)
+{
+    char *name;
+    int64_t counter;
+
+    if (strncmp(payload, PROBE, strlen(PROBE)) == 0) {
+        if (strcmp(payload, changes->probe) == 0)
+            changes->probed = true;
+        return;
+    }
+    changes->counts.notifications++;
+    counter = strtoll(payload, &name, 10);
+    if (*name != ' ' || counter <= 0) {
+        log_warning("changes: notification in no form known");
+        drop_all(changes, changes->last);
+        return;
+    }
+    name++;
+    if (strcmp(name, "*") == 0)
+        directory_drop_all(changes->directory);
+    else
+        directory_drop_user(changes->directory, name, strlen(name), counter);
+    if (changes->step != FOLLOWING || counter <= changes->first)
+        return; /* from before the counter that was read first */
+    if (counter == changes->last + 1)
+        set_last(changes, counter);
+    else if (counter != changes->last)
+        drop_all(changes, counter);
+}
+
+/* -- the counter ------------------------------------------------------------------------ */
+
+static void
+on_late(uv_timer_t *timer)
+{
+    struct changes *changes = timer->data;
+
+    if (changes->last < changes->expected)
+        drop_all(changes, changes->expected);
+}
+
+static void
+on_first_counter(struct changes *changes)
+{
+    if (!changes->have_last || changes->last != changes->answer)
+        drop_all(changes, changes->answer);
+    changes->first = changes->answer;
+    changes->step = FOLLOWING;
+    set_live(changes, true);
+}
+
+static void
+on_counter(struct changes *changes)
+{
+    int64_t counter = changes->answer;
+
+    if (changes->polling) {
+        if (counter != changes->last)
+            drop_all(changes, counter);
+    } else if (counter < changes->before) {
+        drop_all(changes, counter);
+        changes->first = counter;
+    } else if (counter > changes->last) {
+        changes->expected = counter;
+        uv_timer_start(changes->late, on_late, LATE_MS, 0);
+    }
+}
+
+/* -- answers ------------------------------------------------------------------------------ */
+
+/* The query of the present step is answered. */
+static void
+on_answer(struct changes *changes)
+{
+    changes->heard = uv_now(changes->loop);
+    switch (changes->step) {
+    case SUBSCRIBING:
+        changes->polling = changes->failed;
+        changes->probed = false;
+        enter(changes, changes->polling ? FIRST_COUNTER : PROBING);
+        break;
+    case PROBING:
+        if (changes->failed)
+            changes->polling = true;
+        if (changes->polling || changes->probed)
+            enter(changes, FIRST_COUNTER);
+        break; /* else the timer waits for the notification */
+    case FIRST_COUNTER:
+    case FOLLOWING:
+        if (changes->failed) {
+            disconnect(changes, "the change counter cannot be read");
+            return;
+        }
+        db_note_good(changes->db);
+        if (changes->step == FIRST_COUNTER)
+            on_first_counter(changes);
+        else
+            on_counter(changes);
+        break;
+    default:
+        break;
+    }
+}
+
+static void
+take_result(struct changes *changes, PGresult *result)
+{
+    ExecStatusType status = PQresultStatus(result);
+
+    if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK)
+        changes->failed = true;
+    else if (PQntuples(result) == 1 && !PQgetisnull(result, 0, 0))
+        changes->answer = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
+    PQclear(result);
+}
+
+static void
+on_input(void *context)
+{
+    struct changes *changes = context;
+    bool answered = false;
+    PGnotify *notify;
+    PGconn *pq = pgconn_pq(changes->pg);
+
+    while (changes->asking && !answered && !PQisBusy(pq)) {
+        PGresult *result = PQgetResult(pq);
+
+        if (result == NULL)
+            answered = true;
+        else
+            take_result(changes, result);
+    }
+    if (PQstatus(pq) == CONNECTION_BAD) {
+        disconnect(changes, "connection lost");
+        return;
+    }
+    while ((notify = PQnotifies(pq)) != NULL) {
+        on_notification(changes, notify->extra);
+        PQfreemem(notify);
+    }
+    if (answered) {
+        changes->asking = false;
+        on_answer(changes);
+    } else if (changes->step == PROBING && !changes->asking
+               && changes->probed) {
+        enter(changes, FIRST_COUNTER);
+    }
+}
+
+/* -- the clock --------------------------------------------------------------------------- */
+
+static void
+connect_now(struct changes *changes)
+{
+    changes->step = CONNECTING;
+    changes->counts.reconnects++;
+    pgconn_connect(changes->pg, changes->target, changes->rotation,
+                   changes->timeout_ms);
+}
+
+static void
+on_ready(void *context)
+{
+    struct changes *changes = context;
+
+    changes->heard = uv_now(changes->loop);
+    uv_timer_start(changes->timer, on_timer, BEAT_MS, BEAT_MS);
+    enter(changes, SUBSCRIBING);
+}
+
+static void
+on_failed(void *context, const char *why)
+{
+    struct changes *changes = context;
+
+    changes->rotation++;
+    disconnect(changes, why);
+}
+
+static void
+on_timer(uv_timer_t *timer)
+{
+    struct changes *changes = timer->data;
+    uint64_t silence = uv_now(changes->loop) - changes->heard;
+
+    if (changes->step == DISCONNECTED) {
+        if (db_available(changes->db))
+            connect_now(changes);
+    } else if (changes->asking) {
+        if (silence >= SILENCE_MS)
+            disconnect(changes, "no answer from the server");
+    } else if (changes->step == PROBING) {
+        /* Our own notification did not come: LISTEN is of no use here. */
+        changes->polling = true;
+        enter(changes, FIRST_COUNTER);
+    } else if (changes->step == FOLLOWING) {
+        enter(changes, FOLLOWING);
+    }
+    if (changes->polling && !changes->announced)
+        log_warning("changes: LISTEN does not work on this connection (a hot "
+                    "standby, a pooler in transaction mode?); polling the "
+                    "change counter every second");
+    changes->announced = changes->polling;
+}
+
+void
+changes_database(struct changes *changes, bool available)
+{
+    if (available && changes->step == DISCONNECTED)
+        uv_timer_start(changes->timer, on_timer, 0, RETRY_MS);
+}
+
+/* -- life ----------------------------------------------------------------------------------- */
+
+static const struct pgconn_events connection_events = {
+    .ready = on_ready,
+    .failed = on_failed,
+    .input = on_input,
+};
+
+static void
+free_handle(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+static uv_timer_t *
+new_timer(struct changes *changes)
+{
+    uv_timer_t *timer = calloc(1, sizeof(*timer));
+
+    if (timer != NULL) {
+        uv_timer_init(changes->loop, timer);
+        timer->data = changes;
+    }
+    return timer;
+}
+
+struct changes *
+changes_new(uv_loop_t *loop, struct target *target, struct db *db,
+            struct directory *directory, unsigned int timeout_ms)
+{
+    struct changes *changes = calloc(1, sizeof(*changes));
+
+    if (changes == NULL)
+        return NULL;
+    changes->loop = loop;
+    changes->target = target;
+    changes->db = db;
+    changes->directory = directory;
+    changes->timeout_ms = timeout_ms;
+    changes->timer = new_timer(changes);
+    changes->late = new_timer(changes);
+    changes->pg = pgconn_new(loop, &connection_events, changes);
+    if (changes->timer == NULL || changes->late == NULL
+        || changes->pg == NULL)
+        changes_free(&changes);
+    return changes;
+}
+
+void
+changes_free(struct changes **changes)
+{
+    struct changes *old = *changes;
+
+    *changes = NULL;
+    if (old == NULL)
+        return;
+    pgconn_free(&old->pg);
+    if (old->timer != NULL)
+        uv_close((uv_handle_t *) old->timer, free_handle);
+    if (old->late != NULL)
+        uv_close((uv_handle_t *) old->late, free_handle);
+    free(old);
+}
+
+void
+changes_reconfigure(struct changes *changes, struct target *target,
+                    unsigned int timeout_ms)
+{
+    changes->timeout_ms = timeout_ms;
+    if (target == changes->target)
+        return;
+    changes->target = target;
+    changes->rotation = 0;
+    changes->have_last = false; /* another database's counter says nothing */
+    disconnect(changes, "the configuration has changed");
+    uv_timer_start(changes->timer, on_timer, 0, RETRY_MS);
+}
+
+struct changes_counts
+changes_counts(const struct changes *changes)
+{
+    struct changes_counts counts = changes->counts;
+
+    counts.polling = changes->polling;
+    return counts;
+}

@@ -1,0 +1,657 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * In the steady state nothing is allocated: all connections read into one
+ * buffer, blocks are handled where they stand in it, and the replies to one
+ * piece of input leave in one write. Only what is left of an unfinished block
+ * is kept with the connection, until the block is whole.
+ */
+#include "config.h"
+
+#include "policyd/server.h"
+#include "lib/log.h"
+#include "lib/secret.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define BACKLOG 4096
+#define INPUT_SIZE 65536
+#define OUTPUT_SIZE 65536
+#define REPLY_MAX 4096
+#define SWEEP_MS 1000
+#define RESERVED_FDS 64 /* for the database, the log, the status page */
+#define COMPLAINT_MS 1000
+
+struct list {
+    struct conn *first, *last;
+};
+
+struct conn {
+    union {
+        uv_handle_t handle;
+        uv_stream_t stream;
+        uv_pipe_t pipe;
+        uv_tcp_t tcp;
+    } uv;
+    struct server *server;
+    struct conn *previous, *next; /* in one of the server's lists */
+    struct list *list;
+    uint64_t since;               /* when it came into that list */
+
+    struct attr_reader reader;
+    char *kept; /* input from the first byte of an unfinished block on */
+    size_t kept_len;
+    char *reply; /* while it is being written */
+
+    void (*cancel)(void *waiting);
+    void *waiting;
+    bool handling; /* inside the protocol's handle() */
+    bool busy;     /* a block waits for its reply */
+    bool reading;
+    bool ended;    /* the client will send no more */
+    bool closing;
+};
+
+struct server {
+    uv_loop_t *loop;
+    union {
+        uv_handle_t handle;
+        uv_stream_t stream;
+        uv_pipe_t pipe;
+        uv_tcp_t tcp;
+    } listener;
+    uv_timer_t sweep;
+    const struct protocol *protocol;
+    void *context;
+    int family;
+    size_t limit;
+    size_t handles; /* of libuv's, not closed yet; the server goes with the last */
+    bool draining;
+    struct server_counts counts;
+    uint64_t complained;
+
+    struct list idle;       /* nothing begun */
+    struct list unfinished; /* a block has begun; oldest first */
+    struct list waiting;    /* for the protocol */
+    struct list writing;    /* a reply does not leave; oldest first */
+
+    char input[INPUT_SIZE];
+    char output[OUTPUT_SIZE];
+    size_t output_len;
+};
+
+/* -- lists: where a connection stands, and since when ---------------------- */
+
+static void
+list_remove(struct conn *conn)
+{
+    struct list *list = conn->list;
+
+    if (list == NULL)
+        return;
+    if (conn->previous != NULL)
+        conn->previous->next = conn->next;
+    else
+        list->first = conn->next;
+    if (conn->next != NULL)
+        conn->next->previous = conn->previous;
+    else
+        list->last = conn->previous;
+    conn->list = NULL;
+    conn->previous = conn->next = NULL;
+}
+
+static void
+list_move(struct conn *conn, struct list *list)
+{
+    if (conn->list == list)
+        return;
+    list_remove(conn);
+    conn->list = list;
+    conn->since = uv_now(conn->server->loop);
+    conn->previous = list->last;
+    if (list->last != NULL)
+        list->last->next = conn;
+    else
+        list->first = conn;
+    list->last = conn;
+}
+
+/* -- the end of a connection ------------------------------------------------ */
+
+static void
+forget_kept(struct conn *conn)
+{
+    if (conn->kept == NULL)
+        return;
+    secret_wipe(conn->kept, conn->kept_len); /* it may hold a password */
+    free(conn->kept);
+    conn->kept = NULL;
+    conn->kept_len = 0;
+}
+
+static void
+release(struct server *server)
+{
+    if (--server->handles == 0)
+        free(server);
+}
+
+static void
+on_closed(uv_handle_t *handle)
+{
+    struct conn *conn = handle->data;
+
+    release(conn->server);
+    forget_kept(conn);
+    free(conn->reply);
+    free(conn);
+}
+
+/* The one way out. reason NULL: the client left, which needs no line. */
+static void
+conn_close(struct conn *conn, const char *reason)
+{
+    struct server *server = conn->server;
+
+    if (conn->closing)
+        return;
+    conn->closing = true;
+    if (reason != NULL) {
+        server->counts.closed_bad++;
+        log_warning("%s: connection closed: %s", server->protocol->name,
+                    reason);
+    }
+    if (conn->cancel != NULL)
+        conn->cancel(conn->waiting);
+    conn->cancel = NULL;
+    list_remove(conn);
+    server->counts.connections--;
+    uv_close(&conn->uv.handle, on_closed);
+}
+
+/* -- output ------------------------------------------------------------------ */
+
+static void conn_continue(struct conn *conn);
+
+static void
+on_written(uv_write_t *write, int status)
+{
+    struct conn *conn = write->data;
+
+    free(write);
+    if (conn->closing)
+        return;
+    free(conn->reply);
+    conn->reply = NULL;
+    if (status != 0)
+        conn_close(conn, NULL);
+    else
+        conn_continue(conn);
+}
+
+static void
+stop_reading(struct conn *conn)
+{
+    if (conn->reading)
+        uv_read_stop(&conn->uv.stream);
+    conn->reading = false;
+}
+
+/* Writes what does not leave at once, from a copy. */
+static void
+write_later(struct conn *conn, const char *text, size_t len)
+{
+    uv_write_t *write = malloc(sizeof(*write));
+    uv_buf_t buf;
+
+    conn->reply = malloc(len);
+    if (write == NULL || conn->reply == NULL) {
+        free(write);
+        conn_close(conn, "out of memory");
+        return;
+    }
+    memcpy(conn->reply, text, len);
+    buf = uv_buf_init(conn->reply, (unsigned int) len);
+    write->data = conn;
+    stop_reading(conn);
+    list_move(conn, &conn->server->writing);
+    if (uv_write(write, &conn->uv.stream, &buf, 1, on_written) != 0) {
+        free(write);
+        conn_close(conn, NULL);
+    }
+}
+
+/* Sends the replies collected for this connection. */
+static void
+flush(struct conn *conn)
+{
+    struct server *server = conn->server;
+    uv_buf_t buf = uv_buf_init(server->output,
+                               (unsigned int) server->output_len);
+    size_t len = server->output_len, sent = 0;
+    int n;
+
+    server->output_len = 0;
+    if (len == 0 || conn->closing)
+        return;
+    n = uv_try_write(&conn->uv.stream, &buf, 1);
+    if (n >= 0)
+        sent = (size_t) n;
+    else if (n != UV_EAGAIN) {
+        conn_close(conn, NULL);
+        return;
+    }
+    if (sent < len)
+        write_later(conn, server->output + sent, len - sent);
+}
+
+/* -- input -------------------------------------------------------------------- */
+
+/* Keeps the rest of the input until more comes. */
+static void
+keep(struct conn *conn, const char *rest, size_t len)
+{
+    char *kept = NULL;
+
+    if (len > 0) {
+        kept = malloc(len);
+        if (kept == NULL) {
+            conn_close(conn, "out of memory");
+            return;
+        }
+        memcpy(kept, rest, len);
+    }
+    forget_kept(conn);
+    conn->kept = kept;
+    conn->kept_len = len;
+}
+
+/* Handles one whole block. False when no further block can be taken now. */
+static bool
+handle_block(struct conn *conn, char *block)
+{
+    struct server *server = conn->server;
+    const struct protocol *protocol = server->protocol;
+    struct attr_reader reader = conn->reader;
+    const char *error = NULL;
+    enum server_handled handled;
+
+    attr_reader_reset(&conn->reader);
+    list_move(conn, &server->idle); /* the next block has its own time */
+    conn->handling = conn->busy = true;
+    handled = protocol->handle(server->context, conn, block, reader.values,
+                               &error);
+    conn->handling = false;
+    if (handled == SERVER_CLOSE) {
+        flush(conn); /* the replies before this block */
+        conn_close(conn, error);
+        return false;
+    }
+    if (conn->busy)
+        return false;
+    if (OUTPUT_SIZE - server->output_len < REPLY_MAX)
+        flush(conn);
+    return !conn->closing && conn->reply == NULL;
+}
+
+/* Takes the blocks there are in buf and keeps the rest. */
+static void
+take_blocks(struct conn *conn, char *buf, size_t len)
+{
+    const struct protocol *protocol = conn->server->protocol;
+    size_t at = 0, used = 0;
+    const char *error = NULL;
+    bool more = true;
+
+    while (more && at < len) {
+        switch (attr_read(&conn->reader, protocol->names,
+                          protocol->names_count, buf + at, len - at, &used,
+                          &error)) {
+        case ATTR_BLOCK:
+            more = handle_block(conn, buf + at);
+            at += used;
+            break;
+        case ATTR_BAD:
+            flush(conn);
+            conn_close(conn, error);
+            return;
+        case ATTR_MORE:
+            more = false;
+            break;
+        }
+    }
+    flush(conn);
+    if (!conn->closing)
+        keep(conn, buf + at, len - at);
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf);
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf);
+
+/* Says where the connection now stands, and reads on if it may. */
+static void
+settle(struct conn *conn)
+{
+    struct server *server = conn->server;
+
+    if (conn->closing || conn->reply != NULL)
+        return;
+    if (conn->busy) {
+        stop_reading(conn);
+        list_move(conn, &server->waiting);
+        return;
+    }
+    if (conn->ended || server->draining) {
+        conn_close(conn, NULL);
+        return;
+    }
+    list_move(conn, conn->kept_len > 0 ? &server->unfinished : &server->idle);
+    if (conn->reading)
+        return;
+    conn->reading = true;
+    if (uv_read_start(&conn->uv.stream, on_alloc, on_read) != 0)
+        conn_close(conn, "cannot read on");
+}
+
+/* After a reply has left: the blocks that came meanwhile, then the client. */
+static void
+conn_continue(struct conn *conn)
+{
+    char *kept = conn->kept;
+    size_t len = conn->kept_len;
+
+    if (kept != NULL && !conn->busy) {
+        conn->kept = NULL;
+        conn->kept_len = 0;
+        take_blocks(conn, kept, len);
+        secret_wipe(kept, len);
+        free(kept);
+    }
+    settle(conn);
+}
+
+static void
+on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+{
+    struct conn *conn = handle->data;
+
+    (void) suggested;
+    *buf = uv_buf_init(conn->server->input, INPUT_SIZE);
+}
+
+/* More input for an unfinished block: behind what is kept. */
+static void
+take_more(struct conn *conn, const char *input, size_t len)
+{
+    size_t kept = conn->kept_len;
+    char *joined = malloc(kept + len);
+
+    if (joined == NULL) {
+        conn_close(conn, "out of memory");
+        return;
+    }
+    memcpy(joined, conn->kept, kept);
+    memcpy(joined + kept, input, len);
+    take_blocks(conn, joined, kept + len);
+    secret_wipe(joined, kept + len);
+    free(joined);
+}
+
+static void
+on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+    struct conn *conn = stream->data;
+
+    if (n == 0)
+        return;
+    if (n < 0) {
+        conn->ended = true;
+        if (n == UV_EOF)
+            settle(conn);
+        else
+            conn_close(conn, NULL);
+        return;
+    }
+    if (conn->kept_len > 0)
+        take_more(conn, buf->base, (size_t) n);
+    else
+        take_blocks(conn, buf->base, (size_t) n);
+    settle(conn);
+}
+
+void
+conn_reply(struct conn *conn, const char *reply, size_t len)
+{
+    struct server *server = conn->server;
+
+    conn->busy = false;
+    conn->cancel = NULL;
+    if (conn->closing)
+        return;
+    memcpy(server->output + server->output_len, reply, len);
+    server->output_len += len;
+    if (conn->handling)
+        return;
+    flush(conn);
+    if (!conn->closing && conn->reply == NULL)
+        conn_continue(conn);
+}
+
+void
+conn_set_waiting(struct conn *conn, void (*cancel)(void *waiting),
+                 void *waiting)
+{
+    conn->cancel = cancel;
+    conn->waiting = waiting;
+}
+
+/* -- accepting ----------------------------------------------------------------- */
+
+static int
+init_stream(struct server *server, uv_stream_t *stream)
+{
+    return server->family == AF_UNIX
+               ? uv_pipe_init(server->loop, (uv_pipe_t *) stream, 0)
+               : uv_tcp_init(server->loop, (uv_tcp_t *) stream);
+}
+
+static bool
+admitted(struct server *server, struct conn *conn)
+{
+    struct ucred peer;
+    socklen_t size = sizeof(peer);
+    uv_os_fd_t fd;
+
+    if (server->protocol->admit == NULL)
+        return true;
+    return uv_fileno(&conn->uv.handle, &fd) == 0
+           && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0
+           && server->protocol->admit(server->context, peer.uid);
+}
+
+static void
+complain(struct server *server, const char *what)
+{
+    uint64_t now = uv_now(server->loop);
+
+    if (server->complained != 0 && now - server->complained < COMPLAINT_MS)
+        return;
+    server->complained = now;
+    log_warning("%s: %s", server->protocol->name, what);
+}
+
+static void
+on_connection(uv_stream_t *listener, int status)
+{
+    struct server *server = listener->data;
+    struct conn *conn;
+
+    if (status != 0) {
+        complain(server, uv_strerror(status));
+        return;
+    }
+    conn = calloc(1, sizeof(*conn));
+    if (conn == NULL || init_stream(server, &conn->uv.stream) != 0) {
+        complain(server, "out of memory");
+        free(conn);
+        return;
+    }
+    conn->server = server;
+    conn->uv.handle.data = conn;
+    server->handles++;
+    server->counts.connections++;
+    if (uv_accept(listener, &conn->uv.stream) != 0) {
+        conn_close(conn, NULL);
+        return;
+    }
+    server->counts.accepted++;
+    if (server->counts.connections > server->limit) {
+        complain(server, "too many connections");
+        conn_close(conn, NULL);
+    } else if (!admitted(server, conn)) {
+        conn_close(conn, "this user may not connect");
+    } else {
+        settle(conn);
+    }
+}
+
+/* Closes what has been unfinished, or unwritten, for too long. */
+static void
+on_sweep(uv_timer_t *timer)
+{
+    struct server *server = timer->data;
+    uint64_t now = uv_now(server->loop);
+    struct conn *conn;
+
+    while ((conn = server->unfinished.first) != NULL
+           && now - conn->since >= SERVER_BLOCK_MS)
+        conn_close(conn, "request not finished in time");
+    while ((conn = server->writing.first) != NULL
+           && now - conn->since >= SERVER_BLOCK_MS)
+        conn_close(conn, "reply not read in time");
+}
+
+/* -- life ------------------------------------------------------------------------ */
+
+static size_t
+descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0
+        || limit.rlim_cur <= 2 * RESERVED_FDS)
+        return RESERVED_FDS;
+    return (size_t) limit.rlim_cur - RESERVED_FDS;
+}
+
+static void
+on_own_closed(uv_handle_t *handle)
+{
+    release(handle->data);
+}
+
+static void
+close_own(uv_handle_t *handle)
+{
+    if (!uv_is_closing(handle))
+        uv_close(handle, on_own_closed);
+}
+
+static int
+listen_on(struct server *server, int fd)
+{
+    int status = server->family == AF_UNIX
+                     ? uv_pipe_open(&server->listener.pipe, fd)
+                     : uv_tcp_open(&server->listener.tcp, fd);
+
+    if (status != 0)
+        return status;
+    return uv_listen(&server->listener.stream, BACKLOG, on_connection);
+}
+
+struct server *
+server_new(uv_loop_t *loop, int fd, const struct protocol *protocol,
+           void *context, const char **error_r)
+{
+    struct server *server = calloc(1, sizeof(*server));
+    struct sockaddr_storage address;
+    socklen_t size = sizeof(address);
+    int status;
+
+    *error_r = "out of memory";
+    if (server == NULL)
+        return NULL;
+    *error_r = "not a socket";
+    if (getsockname(fd, (struct sockaddr *) &address, &size) != 0) {
+        free(server);
+        return NULL;
+    }
+    server->loop = loop;
+    server->family = address.ss_family;
+    server->protocol = protocol;
+    server->context = context;
+    server->limit = descriptor_limit();
+    init_stream(server, &server->listener.stream);
+    uv_timer_init(loop, &server->sweep);
+    server->listener.handle.data = server->sweep.data = server;
+    server->handles = 2;
+    status = listen_on(server, fd);
+    if (status != 0) {
+        *error_r = uv_strerror(status);
+        server_free(&server);
+        return NULL;
+    }
+    uv_timer_start(&server->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
+    return server;
+}
+
+static void
+close_all(struct list *list)
+{
+    struct conn *conn;
+
+    while ((conn = list->first) != NULL)
+        conn_close(conn, NULL);
+}
+
+void
+server_free(struct server **server)
+{
+    struct server *old = *server;
+
+    *server = NULL;
+    if (old == NULL)
+        return;
+    close_all(&old->idle);
+    close_all(&old->unfinished);
+    close_all(&old->waiting);
+    close_all(&old->writing);
+    close_own(&old->listener.handle);
+    close_own((uv_handle_t *) &old->sweep);
+}
+
+void
+server_drain(struct server *server)
+{
+    server->draining = true;
+    close_own(&server->listener.handle);
+    close_all(&server->idle);
+    close_all(&server->unfinished);
+}
+
+bool
+server_busy(const struct server *server)
+{
+    return server->waiting.first != NULL || server->writing.first != NULL;
+}
+
+struct server_counts
+server_counts(const struct server *server)
+{
+    return server->counts;
+}
