@@ -247,8 +247,8 @@ start(struct session *session, int argc, char **argv)
     if (session->input == NULL)
         return session_say(session, STATUS_SYSTEM, "out of memory");
     if (line.first < argc)
-        return run_words(session, argv + line.first, (size_t) (argc - line.first),
-                         line.conf_path);
+        return run_words(session, argv + line.first,
+                         (size_t) (argc - line.first), line.conf_path);
     status = load_conf(session, line.conf_path);
     return status == STATUS_OK ? run_session(session) : status;
 }

@@ -49,7 +49,7 @@ add_demo(struct db *db, const char *secret)
 }
 
 static enum status
-change(struct db *db, void *context)
+make_change(struct db *db, void *context)
 {
     struct change *change = context;
     struct schema_state state;
@@ -82,20 +82,20 @@ change(struct db *db, void *context)
 
 static enum status
 run_change(struct session *session, const char *command,
-           struct change *change_r)
+           struct change *change)
 {
     enum status status = db_transact(session->db, DB_CHANGE, SCHEMA_MS,
-                                     change, change_r);
+                                     make_change, change);
 
     if (status != STATUS_OK)
         return session_db(session, status);
-    if (!change_r->roles)
+    if (!change->roles)
         session_say(session, STATUS_OK,
                     "the roles are not there and you may not make them: "
                     "have a superuser run %s/roles.sql in this database",
                     SQLDIR);
     return session_done(session, command,
-                        change_r->init || change_r->from != schema_wanted());
+                        change->init || change->from != schema_wanted());
 }
 
 enum status
@@ -106,26 +106,26 @@ command_schema_init(struct session *session,
      * the demo user has. */
     static const struct secret_policy policy = {SECRET_YESCRYPT,
                                                 SECRET_ITERATIONS_DEFAULT};
-    struct change change_r = {.init = true};
+    struct change change = {.init = true};
     char secret[SECRET_MAX];
     const char *error;
 
     if (arguments->option[0]) {
         if (!secret_make(&policy, "demo", 4, secret, &error))
             return session_say(session, STATUS_SYSTEM, "%s", error);
-        change_r.secret = secret;
+        change.secret = secret;
     }
-    return run_change(session, "schema init", &change_r);
+    return run_change(session, "schema init", &change);
 }
 
 enum status
 command_schema_upgrade(struct session *session,
                        const struct arguments *arguments)
 {
-    struct change change_r = {.init = false};
+    struct change change = {.init = false};
 
     (void) arguments;
-    return run_change(session, "schema upgrade", &change_r);
+    return run_change(session, "schema upgrade", &change);
 }
 
 static enum status

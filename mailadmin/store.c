@@ -21,6 +21,46 @@ struct sql {
     const char *add, *del_grants, *del, *list, *show, *grant, *revoke;
 };
 
+/* What is the same for addresses and domains: table, column, table of grants
+ * and its column. */
+#define ADD(table, column)                                                   \
+    "INSERT INTO public." table " (" column ") VALUES ($1)"                  \
+    " ON CONFLICT (" column ") DO NOTHING"
+#define DEL_GRANTS(table, column, grants, id)                                \
+    "WITH o AS (SELECT id FROM public." table                                \
+    "  WHERE " column " = $1 FOR UPDATE),"                                   \
+    " g AS (DELETE FROM public." grants " g USING o WHERE g." id " = o.id)"  \
+    " SELECT id FROM o"
+#define DEL(table, column)                                                   \
+    "DELETE FROM public." table " WHERE " column " = $1"
+#define LIST(table, column)                                                  \
+    "SELECT " column " FROM public." table                                   \
+    " ORDER BY " column " COLLATE \"C\""
+#define SHOW(table, column, grants, id, subdomains)                          \
+    "SELECT u.name, " UTC("g.expires") ", " subdomains                       \
+    " FROM public." table " o"                                               \
+    " LEFT JOIN public." grants " g ON g." id " = o.id"                      \
+    " LEFT JOIN public.emailing_users u ON u.id = g.id_user"                 \
+    " WHERE o." column " = $1 ORDER BY u.name COLLATE \"C\""
+/* Both ids, NULL for what is not there, and how many grants changed. */
+#define PAIR(table, column, change)                                          \
+    "WITH u AS (SELECT id FROM public.emailing_users"                        \
+    "  WHERE name = $2 FOR KEY SHARE),"                                      \
+    " o AS (SELECT id FROM public." table " WHERE " column " = $1),"         \
+    " g AS (" change " RETURNING 1)"                                         \
+    " SELECT (SELECT id FROM u), (SELECT id FROM o),"                        \
+    " (SELECT count(*) FROM g)"
+#define REVOKE(table, column, grants, id)                                    \
+    PAIR(table, column,                                                      \
+         "DELETE FROM public." grants " g USING u, o"                        \
+         " WHERE g.id_user = u.id AND g." id " = o.id")
+
+#define ADDRESS "emailing_addresses", "address"
+#define ADDRESS_GRANTS "emailing_users_addresses", "id_address"
+#define DOMAIN "emailing_domains", "domain"
+#define DOMAIN_GRANTS "emailing_users_domains", "id_domain"
+#define APPLY(macro, ...) macro(__VA_ARGS__)
+
 static const struct sql statements[] = {
     [STORE_USER] = {
         .add = "INSERT INTO public.emailing_users (name, passwd)"
@@ -33,95 +73,37 @@ static const struct sql statements[] = {
             " d AS (DELETE FROM public.emailing_users_domains g USING u"
             "  WHERE g.id_user = u.id)"
             " SELECT id FROM u",
-        .del = "DELETE FROM public.emailing_users WHERE name = $1",
-        .list = "SELECT name FROM public.emailing_users"
-                " ORDER BY name COLLATE \"C\"",
-        .show = NULL,
-        .grant = NULL,
-        .revoke = NULL,
+        .del = DEL("emailing_users", "name"),
+        .list = LIST("emailing_users", "name"),
     },
     [STORE_ADDRESS] = {
-        .add = "INSERT INTO public.emailing_addresses (address)"
-               " VALUES ($1) ON CONFLICT (address) DO NOTHING",
-        .del_grants =
-            "WITH o AS (SELECT id FROM public.emailing_addresses"
-            "  WHERE address = $1 FOR UPDATE),"
-            " g AS (DELETE FROM public.emailing_users_addresses g USING o"
-            "  WHERE g.id_address = o.id)"
-            " SELECT id FROM o",
-        .del = "DELETE FROM public.emailing_addresses WHERE address = $1",
-        .list = "SELECT address FROM public.emailing_addresses"
-                " ORDER BY address COLLATE \"C\"",
-        .show = "SELECT u.name, " UTC("g.expires") ", NULL"
-                " FROM public.emailing_addresses o"
-                " LEFT JOIN public.emailing_users_addresses g"
-                " ON g.id_address = o.id"
-                " LEFT JOIN public.emailing_users u ON u.id = g.id_user"
-                " WHERE o.address = $1 ORDER BY u.name COLLATE \"C\"",
-        .grant =
-            "WITH u AS (SELECT id FROM public.emailing_users"
-            "  WHERE name = $2 FOR KEY SHARE),"
-            " o AS (SELECT id FROM public.emailing_addresses"
-            "  WHERE address = $1),"
-            " g AS (INSERT INTO public.emailing_users_addresses AS was"
-            "  (id_user, id_address) SELECT u.id, o.id FROM u, o"
-            "  WHERE NOT $3::boolean"
-            "  ON CONFLICT (id_user, id_address) DO UPDATE"
-            "  SET expires = NULL WHERE was.expires IS NOT NULL"
-            "  RETURNING 1)"
-            " SELECT (SELECT id FROM u), (SELECT id FROM o),"
-            " (SELECT count(*) FROM g)",
-        .revoke =
-            "WITH u AS (SELECT id FROM public.emailing_users"
-            "  WHERE name = $2 FOR KEY SHARE),"
-            " o AS (SELECT id FROM public.emailing_addresses"
-            "  WHERE address = $1),"
-            " g AS (DELETE FROM public.emailing_users_addresses g USING u, o"
-            "  WHERE g.id_user = u.id AND g.id_address = o.id RETURNING 1)"
-            " SELECT (SELECT id FROM u), (SELECT id FROM o),"
-            " (SELECT count(*) FROM g)",
+        .add = APPLY(ADD, ADDRESS),
+        .del_grants = APPLY(DEL_GRANTS, ADDRESS, ADDRESS_GRANTS),
+        .del = APPLY(DEL, ADDRESS),
+        .list = APPLY(LIST, ADDRESS),
+        .show = APPLY(SHOW, ADDRESS, ADDRESS_GRANTS, "NULL"),
+        .grant = APPLY(PAIR, ADDRESS,
+                       "INSERT INTO public.emailing_users_addresses AS was"
+                       " (id_user, id_address) SELECT u.id, o.id FROM u, o"
+                       " ON CONFLICT (id_user, id_address) DO UPDATE"
+                       " SET expires = NULL WHERE was.expires IS NOT NULL"),
+        .revoke = APPLY(REVOKE, ADDRESS, ADDRESS_GRANTS),
     },
     [STORE_DOMAIN] = {
-        .add = "INSERT INTO public.emailing_domains (domain)"
-               " VALUES ($1) ON CONFLICT (domain) DO NOTHING",
-        .del_grants =
-            "WITH o AS (SELECT id FROM public.emailing_domains"
-            "  WHERE domain = $1 FOR UPDATE),"
-            " g AS (DELETE FROM public.emailing_users_domains g USING o"
-            "  WHERE g.id_domain = o.id)"
-            " SELECT id FROM o",
-        .del = "DELETE FROM public.emailing_domains WHERE domain = $1",
-        .list = "SELECT domain FROM public.emailing_domains"
-                " ORDER BY domain COLLATE \"C\"",
-        .show = "SELECT u.name, " UTC("g.expires") ", g.subdomains"
-                " FROM public.emailing_domains o"
-                " LEFT JOIN public.emailing_users_domains g"
-                " ON g.id_domain = o.id"
-                " LEFT JOIN public.emailing_users u ON u.id = g.id_user"
-                " WHERE o.domain = $1 ORDER BY u.name COLLATE \"C\"",
-        .grant =
-            "WITH u AS (SELECT id FROM public.emailing_users"
-            "  WHERE name = $2 FOR KEY SHARE),"
-            " o AS (SELECT id FROM public.emailing_domains"
-            "  WHERE domain = $1),"
-            " g AS (INSERT INTO public.emailing_users_domains AS was"
-            "  (id_user, id_domain, subdomains)"
-            "  SELECT u.id, o.id, $3::boolean FROM u, o"
-            "  ON CONFLICT (id_user, id_domain) DO UPDATE"
-            "  SET subdomains = excluded.subdomains, expires = NULL"
-            "  WHERE was.subdomains <> excluded.subdomains"
-            "  OR was.expires IS NOT NULL RETURNING 1)"
-            " SELECT (SELECT id FROM u), (SELECT id FROM o),"
-            " (SELECT count(*) FROM g)",
-        .revoke =
-            "WITH u AS (SELECT id FROM public.emailing_users"
-            "  WHERE name = $2 FOR KEY SHARE),"
-            " o AS (SELECT id FROM public.emailing_domains"
-            "  WHERE domain = $1),"
-            " g AS (DELETE FROM public.emailing_users_domains g USING u, o"
-            "  WHERE g.id_user = u.id AND g.id_domain = o.id RETURNING 1)"
-            " SELECT (SELECT id FROM u), (SELECT id FROM o),"
-            " (SELECT count(*) FROM g)",
+        .add = APPLY(ADD, DOMAIN),
+        .del_grants = APPLY(DEL_GRANTS, DOMAIN, DOMAIN_GRANTS),
+        .del = APPLY(DEL, DOMAIN),
+        .list = APPLY(LIST, DOMAIN),
+        .show = APPLY(SHOW, DOMAIN, DOMAIN_GRANTS, "g.subdomains"),
+        .grant = APPLY(PAIR, DOMAIN,
+                       "INSERT INTO public.emailing_users_domains AS was"
+                       " (id_user, id_domain, subdomains)"
+                       " SELECT u.id, o.id, $3::boolean FROM u, o"
+                       " ON CONFLICT (id_user, id_domain) DO UPDATE"
+                       " SET subdomains = excluded.subdomains, expires = NULL"
+                       " WHERE was.subdomains <> excluded.subdomains"
+                       " OR was.expires IS NOT NULL"),
+        .revoke = APPLY(REVOKE, DOMAIN, DOMAIN_GRANTS),
     },
 };
 
@@ -325,8 +307,6 @@ store_show_grants(struct db *db, enum store_kind kind, const char *text,
     return db_transact(db, DB_READ, 0, show_grants, &job);
 }
 
-/* Grants and revokes answer with the ids of user and object, NULL for none,
- * and the number of grants that changed. */
 static enum status
 change_grant(struct db *db, struct job *job, const char *sql, int count)
 {
@@ -350,7 +330,8 @@ grant(struct db *db, void *context)
 {
     struct job *job = context;
 
-    return change_grant(db, job, statements[job->kind].grant, 3);
+    return change_grant(db, job, statements[job->kind].grant,
+                        job->kind == STORE_DOMAIN ? 3 : 2);
 }
 
 static enum status
