@@ -3,7 +3,8 @@
  * In the steady state nothing is allocated: all connections read into one
  * buffer, blocks are handled where they stand in it, and the replies to one
  * piece of input leave in one write. Only what is left of an unfinished block
- * is kept with the connection, until the block is whole.
+ * is kept with the connection; what follows is read in behind it, so that a
+ * block in many small pieces is neither copied nor scanned again for each.
  */
 #include "config.h"
 
@@ -21,6 +22,7 @@
 #define BACKLOG 4096
 #define INPUT_SIZE 65536
 #define OUTPUT_SIZE 65536
+#define KEPT_MIN 256
 #define REPLY_MAX 4096
 #define SWEEP_MS 1000
 #define RESERVED_FDS 64 /* for the database, the log, the status page */
@@ -44,7 +46,7 @@ struct conn {
 
     struct attr_reader reader;
     char *kept; /* input from the first byte of an unfinished block on */
-    size_t kept_len;
+    size_t kept_len, kept_size; /* never over ATTR_BLOCK_MAX */
     char *reply; /* while it is being written */
 
     void (*cancel)(void *waiting);
@@ -128,10 +130,10 @@ forget_kept(struct conn *conn)
 {
     if (conn->kept == NULL)
         return;
-    secret_wipe(conn->kept, conn->kept_len); /* it may hold a password */
+    secret_wipe(conn->kept, conn->kept_size); /* it may hold a password */
     free(conn->kept);
     conn->kept = NULL;
-    conn->kept_len = 0;
+    conn->kept_len = conn->kept_size = 0;
 }
 
 static void
@@ -252,23 +254,49 @@ flush(struct conn *conn)
 
 /* -- input -------------------------------------------------------------------- */
 
-/* Keeps the rest of the input until more comes. */
-static void
-keep(struct conn *conn, const char *rest, size_t len)
+/* Moves what is kept to a buffer of this size. False when out of memory. */
+static bool
+resize_kept(struct conn *conn, size_t size)
 {
-    char *kept = NULL;
+    size_t len = conn->kept_len;
+    char *larger = malloc(size);
 
-    if (len > 0) {
-        kept = malloc(len);
-        if (kept == NULL) {
+    if (larger == NULL)
+        return false;
+    if (len > 0)
+        memcpy(larger, conn->kept, len);
+    forget_kept(conn);
+    conn->kept = larger;
+    conn->kept_len = len;
+    conn->kept_size = size;
+    return true;
+}
+
+/* Keeps the rest of the input until more comes: what is left of buf, which has
+ * len bytes, from at on. buf is what was kept before, if anything was. */
+static void
+keep(struct conn *conn, char *buf, size_t at, size_t len)
+{
+    size_t rest = len - at, size = KEPT_MIN;
+
+    if (rest == 0) {
+        forget_kept(conn);
+    } else if (buf == conn->kept) {
+        if (at > 0) {
+            memmove(buf, buf + at, rest);
+            secret_wipe(buf + rest, at);
+        }
+        conn->kept_len = rest;
+    } else {
+        while (size < rest)
+            size *= 2;
+        if (!resize_kept(conn, size)) {
             conn_close(conn, "out of memory");
             return;
         }
-        memcpy(kept, rest, len);
+        memcpy(conn->kept, buf + at, rest);
+        conn->kept_len = rest;
     }
-    forget_kept(conn);
-    conn->kept = kept;
-    conn->kept_len = len;
 }
 
 /* Handles one whole block. False when no further block can be taken now. */
@@ -327,7 +355,7 @@ take_blocks(struct conn *conn, char *buf, size_t len)
     }
     flush(conn);
     if (!conn->closing)
-        keep(conn, buf + at, len - at);
+        keep(conn, buf, at, len);
 }
 
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf);
@@ -362,44 +390,28 @@ settle(struct conn *conn)
 static void
 conn_continue(struct conn *conn)
 {
-    char *kept = conn->kept;
-    size_t len = conn->kept_len;
-
-    if (kept != NULL && !conn->busy) {
-        conn->kept = NULL;
-        conn->kept_len = 0;
-        take_blocks(conn, kept, len);
-        secret_wipe(kept, len);
-        free(kept);
-    }
+    if (conn->kept != NULL && !conn->busy)
+        take_blocks(conn, conn->kept, conn->kept_len);
     settle(conn);
 }
 
+/* Where to read to: behind what is kept, which has been looked at and is less
+ * than a block may have; else to the common buffer. */
 static void
 on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
     struct conn *conn = handle->data;
+    size_t size = conn->kept_size;
 
     (void) suggested;
-    *buf = uv_buf_init(conn->server->input, INPUT_SIZE);
-}
-
-/* More input for an unfinished block: behind what is kept. */
-static void
-take_more(struct conn *conn, const char *input, size_t len)
-{
-    size_t kept = conn->kept_len;
-    char *joined = malloc(kept + len);
-
-    if (joined == NULL) {
-        conn_close(conn, "out of memory");
-        return;
-    }
-    memcpy(joined, conn->kept, kept);
-    memcpy(joined + kept, input, len);
-    take_blocks(conn, joined, kept + len);
-    secret_wipe(joined, kept + len);
-    free(joined);
+    if (conn->kept == NULL)
+        *buf = uv_buf_init(conn->server->input, INPUT_SIZE);
+    else if (conn->kept_len < size
+             || (size < ATTR_BLOCK_MAX && resize_kept(conn, 2 * size)))
+        *buf = uv_buf_init(conn->kept + conn->kept_len,
+                           (unsigned int) (conn->kept_size - conn->kept_len));
+    else
+        *buf = uv_buf_init(NULL, 0); /* which libuv says to on_read() */
 }
 
 static void
@@ -417,10 +429,12 @@ on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
             conn_close(conn, NULL);
         return;
     }
-    if (conn->kept_len > 0)
-        take_more(conn, buf->base, (size_t) n);
-    else
+    if (conn->kept != NULL) {
+        take_blocks(conn, conn->kept, conn->kept_len + (size_t) n);
+    } else {
         take_blocks(conn, buf->base, (size_t) n);
+        secret_wipe(buf->base, (size_t) n); /* it may hold a password */
+    }
     settle(conn);
 }
 
