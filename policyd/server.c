@@ -25,7 +25,7 @@
 #define KEPT_MIN 256
 #define REPLY_MAX 4096
 #define SWEEP_MS 1000
-#define RESERVED_FDS 64 /* for the database, the log, the status page */
+#define DRAIN_MS 50 /* for what was sent before the end was asked for */
 #define COMPLAINT_MS 1000
 
 struct list {
@@ -70,9 +70,11 @@ struct server {
     const struct protocol *protocol;
     void *context;
     int family;
-    size_t limit;
+    struct server_budget *budget;
     size_t handles; /* of libuv's, not closed yet; the server goes with the last */
-    bool draining;
+    bool leaving;   /* asked to drain */
+    bool draining;  /* no longer listening */
+    bool postponed; /* libuv holds an accepted connection for us */
     struct server_counts counts;
     uint64_t complained;
 
@@ -173,6 +175,7 @@ conn_close(struct conn *conn, const char *reason)
     conn->cancel = NULL;
     list_remove(conn);
     server->counts.connections--;
+    server->budget->used--;
     uv_close(&conn->uv.handle, on_closed);
 }
 
@@ -513,18 +516,20 @@ on_connection(uv_stream_t *listener, int status)
     if (conn == NULL || init_stream(server, &conn->uv.stream) != 0) {
         complain(server, "out of memory");
         free(conn);
+        server->postponed = true; /* nobody else is accepted meanwhile */
         return;
     }
     conn->server = server;
     conn->uv.handle.data = conn;
     server->handles++;
     server->counts.connections++;
+    server->budget->used++;
     if (uv_accept(listener, &conn->uv.stream) != 0) {
         conn_close(conn, NULL);
         return;
     }
     server->counts.accepted++;
-    if (server->counts.connections > server->limit) {
+    if (server->budget->used > server->budget->most) {
         complain(server, "too many connections");
         conn_close(conn, NULL);
     } else if (!admitted(server, conn)) {
@@ -548,19 +553,28 @@ on_sweep(uv_timer_t *timer)
     while ((conn = server->writing.first) != NULL
            && now - conn->since >= SERVER_BLOCK_MS)
         conn_close(conn, "reply not read in time");
+    if (server->postponed) {
+        server->postponed = false;
+        on_connection(&server->listener.stream, 0);
+    }
 }
 
 /* -- life ------------------------------------------------------------------------ */
 
-static size_t
-descriptor_limit(void)
+/* With few descriptors half are for connections, whatever is reserved. */
+struct server_budget
+server_budget(size_t reserved)
 {
+    struct server_budget budget = {0, reserved};
     struct rlimit limit;
 
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0
-        || limit.rlim_cur <= 2 * RESERVED_FDS)
-        return RESERVED_FDS;
-    return (size_t) limit.rlim_cur - RESERVED_FDS;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return budget;
+    if (limit.rlim_cur <= 2 * reserved)
+        budget.most = limit.rlim_cur / 2;
+    else
+        budget.most = limit.rlim_cur - reserved;
+    return budget;
 }
 
 static void
@@ -590,7 +604,7 @@ listen_on(struct server *server, int fd)
 
 struct server *
 server_new(uv_loop_t *loop, int fd, const struct protocol *protocol,
-           void *context, const char **error_r)
+           void *context, struct server_budget *budget, const char **error_r)
 {
     struct server *server = calloc(1, sizeof(*server));
     struct sockaddr_storage address;
@@ -609,7 +623,7 @@ server_new(uv_loop_t *loop, int fd, const struct protocol *protocol,
     server->family = address.ss_family;
     server->protocol = protocol;
     server->context = context;
-    server->limit = descriptor_limit();
+    server->budget = budget;
     init_stream(server, &server->listener.stream);
     uv_timer_init(loop, &server->sweep);
     server->listener.handle.data = server->sweep.data = server;
@@ -649,19 +663,32 @@ server_free(struct server **server)
     close_own((uv_handle_t *) &old->sweep);
 }
 
-void
-server_drain(struct server *server)
+static void
+on_drain(uv_timer_t *timer)
 {
+    struct server *server = timer->data;
+
+    server->leaving = false;
     server->draining = true;
     close_own(&server->listener.handle);
     close_all(&server->idle);
     close_all(&server->unfinished);
+    uv_timer_start(timer, on_sweep, SWEEP_MS, SWEEP_MS);
+}
+
+/* Until the timer all goes on as before: what had been sent, and who had
+ * connected, when the signal came is seen by then. */
+void
+server_drain(struct server *server)
+{
+    server->leaving = true;
+    uv_timer_start(&server->sweep, on_drain, DRAIN_MS, 0);
 }
 
 bool
 server_busy(const struct server *server)
 {
-    return server->waiting.first != NULL || server->writing.first != NULL;
+    return server->leaving || server->waiting.first != NULL || server->writing.first != NULL;
 }
 
 struct server_counts
