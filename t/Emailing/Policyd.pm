@@ -65,9 +65,11 @@ sub write_conf {
     return;
 }
 
-# launch before => CODE, which the child runs before it becomes policyd
+# launch before => CODE, which the child runs first; wrap => [words] of a
+# command that runs the command behind it
 sub launch {
     my ($self, %args) = @_;
+    unlink "$self->{dir}/log";
     my $pid = fork // die $!;
     if ($pid == 0) {
         open STDIN, '<', '/dev/null' or die $!;
@@ -75,7 +77,9 @@ sub launch {
         open STDERR, '>&', \*STDOUT or die $!;
         $args{before}->() if $args{before};
         no warnings 'exec';
-        exec { program() } program(), '-c', $self->conf_path;
+        my @command = (@{ $args{wrap} || [] }, program(), '-c',
+                       $self->conf_path);
+        exec { $command[0] } @command;
         require POSIX;
         POSIX::_exit(127);
     }
