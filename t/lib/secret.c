@@ -56,7 +56,7 @@ static const struct {
     {"SCRAM-SHA-256$4096:buoVgF7zVSSPOkYHLLEY0Q==$"
      "6RDkhTqlJzQiOsGC37vgXk0JOJmR6XrV4fj7sWu5KzE=:"
      "yCFh3p+J0b5bJjRHIDxvwFj/lITPtWOeNfNwzhH7ijY=",
-     "p\\xc3\\xa4ss w$rd", SECRET_SCRAM},
+     "p\\xc3\\xa4ss w", SECRET_SCRAM},
     /* MD5 of "demo" and of "test", as the original stored it */
     {"fe01ce2a7fbac8fafaed7c982a04e229", "demo", SECRET_MD5},
     {"098F6BCD4621D373CADE4E832627B4F6", "test", SECRET_MD5},
