@@ -5,6 +5,7 @@
 #include "policyd/db.h"
 #include "policyd/directory.h"
 #include "policyd/hash.h"
+#include "policyd/throttle.h"
 #include "lib/log.h"
 #include "lib/record.h"
 
@@ -38,12 +39,21 @@ struct login {
     uint64_t began;
     bool verifier; /* asked for, instead of a check */
     bool stale;    /* the record may be out of date */
+    bool counted;  /* as failed, until it is not */
+    struct throttle_try who;
     struct user_name user;
     char shown_user[SHOWN_MAX], client[SHOWN_MAX], service[SHOWN_MAX];
     char password[SECRET_PASSWORD_MAX + 1];
     size_t password_len;
     const char *reason; /* of a denial, for the log */
 };
+
+/* Milliseconds that do not jump. */
+static uint64_t
+loop_ms(void)
+{
+    return uv_hrtime() / 1000000;
+}
 
 /* -- the end of a request -------------------------------------------------------- */
 
@@ -99,9 +109,12 @@ finish(struct login *login, enum auth_result result, const char *verifier)
     free_login(login);
 }
 
+/* It could not be told; so it was no failure either. */
 static void
 unavailable(struct login *login, const char *reason)
 {
+    if (login->counted)
+        throttle_undo(login->auth->throttle, &login->who, loop_ms());
     login->reason = reason;
     finish(login, AUTH_UNAVAILABLE, NULL);
 }
@@ -143,6 +156,7 @@ on_checked(void *context, const struct hash_answer *answer)
     struct login *login = context;
 
     if (answer->result == SECRET_MATCH) {
+        throttle_good(login->auth->throttle, &login->who, loop_ms());
         directory_remember_password(login->auth->directory, &login->user,
                                     answer->matched, login->password,
                                     login->password_len);
@@ -170,6 +184,7 @@ check(struct login *login, const struct record *record)
     struct hash_question question = {
         .password = login->password,
         .len = login->password_len,
+        .client = login->who.client,
         .refuse_md5 = auth->legacy_md5 == CONF_MD5_REFUSE,
         .upgrade_md5 = auth->legacy_md5 == CONF_MD5_UPGRADE && !login->stale,
     };
@@ -182,7 +197,10 @@ check(struct login *login, const struct record *record)
             && question.old_secret == NULL)
             login->reason = "unusable-secret";
     }
-    if (!hash_check(auth->hashes, &question, on_checked, login))
+    login->counted = throttle_begin(auth->throttle, &login->who, loop_ms());
+    if (!login->counted)
+        unavailable(login, "held");
+    else if (!hash_check(auth->hashes, &question, on_checked, login))
         unavailable(login, "overload");
 }
 
@@ -330,6 +348,8 @@ read_login(struct login *login, const char *buf,
         login->reason = "malformed-user";
         return false;
     }
+    login->who = throttle_who(login->auth->throttle, login->client,
+                              login->user.text);
     if (!login->verifier
         && !read_password(login, buf + values[PASSWORD].offset,
                           values[PASSWORD].len)) {

@@ -19,6 +19,7 @@
 struct db;
 struct directory;
 struct hash_pool;
+struct throttle;
 
 #define AUTH_CLIENTS_MAX 32
 #define AUTH_KEY_MAX 64
@@ -29,6 +30,7 @@ struct auth {
     struct directory *directory;
     struct db *db;
     struct hash_pool *hashes;
+    struct throttle *throttle;
     uid_t clients[AUTH_CLIENTS_MAX]; /* who may connect */
     size_t clients_count;
     struct secret_policy secret_policy;

@@ -53,6 +53,8 @@ struct changes {
     int64_t answer;      /* the counter that was read */
     char probe[40];
     struct changes_counts counts;
+    void (*following)(void *context);
+    void *following_context;
     uv_loop_t *loop;
 };
 
@@ -196,6 +198,8 @@ on_first_counter(struct changes *changes)
     changes->first = changes->answer;
     changes->step = FOLLOWING;
     set_live(changes, true);
+    if (changes->following != NULL)
+        changes->following(changes->following_context);
 }
 
 static void
@@ -435,6 +439,14 @@ changes_reconfigure(struct changes *changes, struct target *target,
     changes->have_last = false; /* another database's counter says nothing */
     disconnect(changes, "the configuration has changed");
     uv_timer_start(changes->timer, on_timer, 0, RETRY_MS);
+}
+
+void
+changes_on_following(struct changes *changes,
+                     void (*following)(void *context), void *context)
+{
+    changes->following = following;
+    changes->following_context = context;
 }
 
 struct changes_counts

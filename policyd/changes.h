@@ -39,6 +39,10 @@ void changes_reconfigure(struct changes *changes, struct target *target,
 /* The database is there (again), or gone: connects at once, or waits. */
 void changes_database(struct changes *changes, bool available);
 
+/* following is called whenever the directory has become live. */
+void changes_on_following(struct changes *changes,
+                          void (*following)(void *context), void *context);
+
 struct changes_counts changes_counts(const struct changes *changes);
 
 #endif

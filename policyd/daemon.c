@@ -7,9 +7,13 @@
 #include "policyd/db.h"
 #include "policyd/directory.h"
 #include "policyd/hash.h"
+#include "policyd/metrics.h"
 #include "policyd/policy.h"
+#include "policyd/preload.h"
 #include "policyd/server.h"
+#include "policyd/status.h"
 #include "policyd/target.h"
+#include "policyd/throttle.h"
 #include "lib/conf.h"
 #include "lib/log.h"
 
@@ -28,7 +32,9 @@ struct daemon {
     struct directory *directory;
     struct changes *changes;
     struct hash_pool *hashes;
+    struct preload *preload; /* NULL: not asked for */
     struct server *policy_server, *auth_server;
+    struct status *status; /* NULL: not asked for */
     struct policy policy;
     struct auth auth;
     uv_timer_t *drain;
@@ -58,6 +64,41 @@ on_database(void *context, bool available)
         changes_database(daemon->changes, available);
     if (available && daemon->db != NULL)
         auth_fetch_key(&daemon->auth);
+}
+
+/* Changes are followed: what is loaded from now on may stay. */
+static void
+on_following(void *context)
+{
+    struct daemon *daemon = context;
+
+    if (daemon->preload != NULL)
+        preload_run(daemon->preload);
+}
+
+static bool
+is_ready(const void *context)
+{
+    const struct daemon *daemon = context;
+
+    return db_counts(daemon->db).ever;
+}
+
+static void
+print_metrics(const void *context, FILE *out)
+{
+    const struct daemon *daemon = context;
+    struct metrics_sources sources = {
+        .policy = &daemon->policy,
+        .auth = &daemon->auth,
+        .directory = daemon->directory,
+        .db = daemon->db,
+        .changes = daemon->changes,
+        .policy_server = daemon->policy_server,
+        .auth_server = daemon->auth_server,
+    };
+
+    metrics_print(&sources, out);
 }
 
 static struct directory_options
@@ -110,14 +151,21 @@ make_parts(struct daemon *daemon, char *error_r, size_t error_size)
     daemon->db = db_new(daemon->loop, daemon->target, &db_options, &db_events);
     if (daemon->hashes == NULL || daemon->db == NULL)
         return false;
+    daemon->auth.throttle = throttle_new();
     daemon->directory = directory_new(daemon->db, &options);
-    if (daemon->directory == NULL)
+    if (daemon->directory == NULL || daemon->auth.throttle == NULL)
         return false;
     daemon->changes =
         changes_new(daemon->loop, daemon->target, daemon->db,
                     daemon->directory, conf->database_timeout_ms);
     if (daemon->changes == NULL)
         return false;
+    changes_on_following(daemon->changes, on_following, daemon);
+    if (conf->preload) {
+        daemon->preload = preload_new(daemon->db, daemon->directory);
+        if (daemon->preload == NULL)
+            return false;
+    }
     daemon->policy.directory = daemon->auth.directory = daemon->directory;
     daemon->auth.db = daemon->db;
     daemon->auth.hashes = daemon->hashes;
@@ -136,6 +184,28 @@ serve(struct daemon *daemon, int fd, const struct protocol *protocol,
     if (server == NULL)
         snprintf(error_r, error_size, "%s socket: %s", protocol->name, error);
     return server;
+}
+
+static bool
+serve_all(struct daemon *daemon, const struct daemon_sockets *sockets,
+          char *error_r, size_t error_size)
+{
+    const struct status_source source = {is_ready, print_metrics, daemon};
+
+    daemon->policy_server = serve(daemon, sockets->policy, &policy_protocol,
+                                  &daemon->policy, error_r, error_size);
+    if (daemon->policy_server == NULL)
+        return false;
+    daemon->auth_server = serve(daemon, sockets->auth, &auth_protocol,
+                                &daemon->auth, error_r, error_size);
+    if (daemon->auth_server == NULL)
+        return false;
+    if (sockets->status < 0)
+        return true;
+    daemon->status = status_new(daemon->loop, sockets->status, &source);
+    if (daemon->status == NULL)
+        snprintf(error_r, error_size, "cannot serve the status page");
+    return daemon->status != NULL;
 }
 
 struct daemon *
@@ -157,16 +227,8 @@ daemon_new(uv_loop_t *loop, struct conf *conf,
     }
     uv_timer_init(loop, daemon->drain);
     daemon->drain->data = daemon;
-    if (make_parts(daemon, error_r, error_size)) {
-        daemon->policy_server =
-            serve(daemon, sockets->policy, &policy_protocol, &daemon->policy,
-                  error_r, error_size);
-        if (daemon->policy_server != NULL)
-            daemon->auth_server =
-                serve(daemon, sockets->auth, &auth_protocol, &daemon->auth,
-                      error_r, error_size);
-    }
-    if (daemon->auth_server == NULL)
+    if (!make_parts(daemon, error_r, error_size)
+        || !serve_all(daemon, sockets, error_r, error_size))
         daemon_free(&daemon);
     return daemon;
 }
@@ -254,13 +316,16 @@ daemon_free(struct daemon **daemon)
     *daemon = NULL;
     if (old == NULL)
         return;
+    status_free(&old->status);
     server_free(&old->policy_server);
     server_free(&old->auth_server);
     if (old->changes != NULL)
         changes_free(&old->changes);
     db_free(&old->db);
     hash_pool_free(&old->hashes);
+    preload_free(&old->preload);
     directory_free(&old->directory);
+    throttle_free(&old->auth.throttle);
     target_free(&old->target);
     uv_close((uv_handle_t *) old->drain, free_handle);
     secret_wipe(old->auth.key, sizeof(old->auth.key));

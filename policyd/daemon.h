@@ -17,6 +17,7 @@ struct daemon;
 
 struct daemon_sockets {
     int policy, auth;
+    int status; /* -1: none */
 };
 
 /* Starts to serve. Takes over the descriptors. NULL, with what went wrong in

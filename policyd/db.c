@@ -3,6 +3,7 @@
 
 #include "policyd/clock.h"
 #include "policyd/db.h"
+#include "policyd/histogram.h"
 #include "policyd/pgconn.h"
 #include "lib/log.h"
 #include "lib/secret.h"
@@ -63,6 +64,7 @@ struct query {
     enum db_statement statement;
     bool preparing;    /* its statement was prepared along with it */
     unsigned int again; /* how often it was sent again for a reason below */
+    uint64_t asked;    /* uv_hrtime() */
     uint64_t deadline; /* milliseconds of the loop's clock */
     db_done_fn *done;
     void *context;
@@ -99,6 +101,8 @@ struct db {
     bool ever;       /* it was there once */
     bool announced;  /* the owner knows that it is there */
     uint64_t last_good;
+    struct db_counts counts;
+    struct histogram latency;
     uint64_t complained[DB_STATEMENTS]; /* when the log was last told */
 };
 
@@ -231,6 +235,7 @@ static void
 start_connecting(struct db *db, struct connection *connection)
 {
     connection->connecting = true;
+    db->counts.connects++;
     pgconn_connect(connection->pg, db->target, db->rotation,
                    db->options.timeout_ms);
 }
@@ -459,6 +464,7 @@ complete(struct connection *connection)
     if (rows != NULL && PQresultStatus(rows) == PGRES_TUPLES_OK) {
         db->backoff_ms = BACKOFF_MIN_MS;
         set_good(db);
+        histogram_add(&db->latency, uv_hrtime() - query->asked);
         answer(db, query, rows);
     } else if (send_again(connection, query, rows)) {
         queue_put(&db->waiting, query);
@@ -466,6 +472,7 @@ complete(struct connection *connection)
         /* A statement that could not be prepared is prepared again. */
         if (query->preparing)
             connection->prepared[query->statement] = false;
+        db->counts.failures++;
         complain(db, query, rows);
         answer(db, query, NULL);
     }
@@ -699,6 +706,7 @@ db_query(struct db *db, enum db_statement statement,
     query->statement = statement;
     query->done = done;
     query->context = context;
+    query->asked = uv_hrtime();
     query->deadline = uv_now(db->loop) + db->options.timeout_ms;
     db->queries++;
     queue_put(&db->waiting, query);
@@ -706,6 +714,21 @@ db_query(struct db *db, enum db_statement statement,
         uv_timer_start(db->tick, on_tick, TICK_MS, TICK_MS);
     dispatch(db);
     return true;
+}
+
+struct db_counts
+db_counts(const struct db *db)
+{
+    struct db_counts counts = db->counts;
+    size_t i;
+
+    counts.available = !db->gone && db->ever;
+    counts.ever = db->ever;
+    counts.latency = &db->latency;
+    counts.waiting = db->queries;
+    for (i = 0; i < db->options.connections; i++)
+        counts.connections += db->connection[i].ready;
+    return counts;
 }
 
 bool

@@ -20,6 +20,7 @@
 #include <uv.h>
 
 struct db;
+struct histogram;
 struct target;
 
 /* The whole of the SQL that policyd speaks; text in db.c. */
@@ -68,6 +69,15 @@ void db_reconfigure(struct db *db, struct target *target,
 typedef void db_done_fn(void *context, const PGresult *rows);
 bool db_query(struct db *db, enum db_statement statement,
               const char *const params[], db_done_fn *done, void *context);
+
+struct db_counts {
+    bool available;
+    bool ever; /* it was there at least once */
+    size_t connections, waiting;
+    unsigned long connects, failures;
+    const struct histogram *latency; /* of queries that were answered */
+};
+struct db_counts db_counts(const struct db *db);
 
 /* False while it is known to be gone. */
 bool db_available(const struct db *db);

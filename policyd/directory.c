@@ -27,6 +27,7 @@
 
 #define UNKNOWN_TTL_MS 10000
 #define UNKNOWN_SHARE 20 /* a 20th of cache_bytes for names nobody has */
+#define LARGE_RECORD 4096 /* bytes: the cache counts as full a little before */
 #define LOAD_TRIES 3     /* for a record that is not from before a change */
 
 /* The columns of emailing_lookup(), as db.c selects them. */
@@ -155,23 +156,23 @@ answer_stale(struct directory *directory, struct entry *entry,
 /* -- loading ---------------------------------------------------------------------- */
 
 static const char *
-column(const PGresult *rows, enum column column)
+column(const PGresult *rows, int row, enum column which)
 {
-    return PQgetisnull(rows, 0, column) ? NULL : PQgetvalue(rows, 0, column);
+    return PQgetisnull(rows, row, which) ? NULL : PQgetvalue(rows, row, which);
 }
 
 static int64_t
-number(const PGresult *rows, enum column which)
+number(const PGresult *rows, int row, enum column which)
 {
-    const char *text = column(rows, which);
+    const char *text = column(rows, row, which);
 
     return text == NULL ? 0 : strtoll(text, NULL, 10);
 }
 
 static bool
-flag(const PGresult *rows, enum column which)
+flag(const PGresult *rows, int row, enum column which)
 {
-    const char *text = column(rows, which);
+    const char *text = column(rows, row, which);
 
     return text != NULL && text[0] == 't';
 }
@@ -179,22 +180,22 @@ flag(const PGresult *rows, enum column which)
 /* Makes the record of a row; *ok_r is false when it cannot be made. NULL with
  * *ok_r: there is no such user. */
 static struct record *
-make_record(const PGresult *rows, const char *name, bool *ok_r)
+make_record(const PGresult *rows, int row, const char *name, bool *ok_r)
 {
     struct record_source source = {
-        .id = number(rows, ID),
-        .enabled = flag(rows, ENABLED),
-        .secret = column(rows, PASSWD),
-        .old_secret = column(rows, OLD_PASSWD),
-        .old_until = number(rows, OLD_UNTIL),
-        .grants = column(rows, GRANTS),
-        .partial = flag(rows, HEAVY),
+        .id = number(rows, row, ID),
+        .enabled = flag(rows, row, ENABLED),
+        .secret = column(rows, row, PASSWD),
+        .old_secret = column(rows, row, OLD_PASSWD),
+        .old_until = number(rows, row, OLD_UNTIL),
+        .grants = column(rows, row, GRANTS),
+        .partial = flag(rows, row, HEAVY),
     };
     struct record *record;
     const char *error;
 
     *ok_r = true;
-    if (column(rows, ID) == NULL)
+    if (column(rows, row, ID) == NULL)
         return NULL;
     if (source.grants == NULL)
         source.grants = "";
@@ -318,9 +319,9 @@ user_loaded(struct load *load, const PGresult *rows)
     bool loaded = false;
 
     if (rows != NULL) {
-        record = make_record(rows, load->user.text, &loaded);
+        record = make_record(rows, 0, load->user.text, &loaded);
         if (loaded)
-            store(directory, entry, record, number(rows, COUNTER));
+            store(directory, entry, record, number(rows, 0, COUNTER));
     }
     while (load->waits != NULL)
         answer_wait(directory, entry, loaded, load->waits);
@@ -341,7 +342,7 @@ sender_loaded(struct load *load, const PGresult *rows)
     bool loaded = false;
 
     if (rows != NULL)
-        record = make_record(rows, load->user.text, &loaded);
+        record = make_record(rows, 0, load->user.text, &loaded);
     while ((wait = load->waits) != NULL) {
         directory_cancel(wait);
         if (loaded)
@@ -352,7 +353,7 @@ sender_loaded(struct load *load, const PGresult *rows)
     }
     if (record != NULL && entry != NULL && entry->record != NULL
         && usable(directory, entry) && record_partial(entry->record)
-        && number(rows, COUNTER) >= entry->counter
+        && number(rows, 0, COUNTER) >= entry->counter
         && table_answer_put(entry, load->sender.text, load->sender.len,
                             record))
         table_account(directory->table, entry);
@@ -370,7 +371,7 @@ on_loaded(void *context, const PGresult *rows)
 
     if (rows != NULL && (PQntuples(rows) != 1 || PQnfields(rows) < COLUMNS))
         rows = NULL;
-    if (rows != NULL && outdated(load, number(rows, COUNTER))) {
+    if (rows != NULL && outdated(load, number(rows, 0, COUNTER))) {
         directory->counts.outdated++;
         load->generation = directory->generation;
         if (load->floor < directory->counter)
@@ -539,6 +540,58 @@ directory_drop_all(struct directory *directory)
 {
     directory->counts.dropped += table_count(directory->table, TABLE_USERS);
     directory->generation++;
+}
+
+/* -- preloading ------------------------------------------------------------------------------- */
+
+/* Takes in one row, unless a query or a newer record is there. */
+static void
+put_row(struct directory *directory, const PGresult *rows, int row)
+{
+    const char *name = PQgetvalue(rows, row, DIRECTORY_NAME_COLUMN);
+    int64_t counter = number(rows, row, COUNTER);
+    struct entry *entry;
+    struct record *record;
+    bool ok;
+
+    if (strlen(name) > NAME_MAX_LEN)
+        return;
+    entry = table_find(directory->table, name, strlen(name));
+    if (entry != NULL
+        && (entry->load != NULL
+            || (usable(directory, entry) && entry->counter >= counter)))
+        return;
+    record = make_record(rows, row, name, &ok);
+    if (record == NULL)
+        return;
+    if (entry == NULL)
+        entry = table_add(directory->table, name, strlen(name));
+    if (entry != NULL)
+        store(directory, entry, record, counter);
+    else
+        record_free(&record);
+}
+
+bool
+directory_put(struct directory *directory, const PGresult *rows)
+{
+    int count = PQntuples(rows), i;
+
+    /* One snapshot, so the first row speaks for all. */
+    if (count > 0 && number(rows, 0, COUNTER) < directory->counter) {
+        directory->counts.outdated++;
+        return false;
+    }
+    for (i = 0; i < count && !directory_full(directory); i++)
+        put_row(directory, rows, i);
+    return true;
+}
+
+bool
+directory_full(const struct directory *directory)
+{
+    return table_bytes(directory->table, TABLE_USERS) + LARGE_RECORD
+           >= directory->options.cache_bytes;
 }
 
 /* -- verified passwords ------------------------------------------------------------------- */

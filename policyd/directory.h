@@ -18,6 +18,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <libpq-fe.h>
+
 #include "lib/addr.h"
 #include "lib/decide.h"
 
@@ -85,6 +87,17 @@ void directory_set_counter(struct directory *directory, int64_t counter);
 void directory_drop_user(struct directory *directory, const char *name,
                          size_t len, int64_t counter);
 void directory_drop_all(struct directory *directory);
+
+/* -- what preload.c has loaded --------------------------------------------------- */
+
+#define DIRECTORY_NAME_COLUMN 8 /* of the user, in rows of DB_LOAD */
+
+/* Takes in the rows of DB_LOAD. False, and nothing is taken in, when they are
+ * from before a change that is known. */
+bool directory_put(struct directory *directory, const PGresult *rows);
+
+/* Whether a further record would cost one that is there. */
+bool directory_full(const struct directory *directory);
 
 /* -- verified passwords ------------------------------------------------------- */
 

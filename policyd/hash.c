@@ -7,17 +7,27 @@
 
 #include "policyd/hash.h"
 
+#include <openssl/crypto.h>
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define WAITING_PER_THREAD 64 /* a second or two of the default scheme */
+#define CLIENT_SHARE 2        /* one client gets at most half of the queue */
+#define ASKERS_MAX 64         /* of the same question at the same time */
+
+struct asker {
+    hash_done_fn *done;
+    void *context;
+};
 
 struct job {
     struct job *next;
     struct hash_pool *pool;
     uv_work_t work;
     struct secret_policy policy;
+    uint64_t client;
     bool has_secret, has_old, refuse_md5, upgrade_md5;
     char secret[SECRET_MAX];
     char old_secret[SECRET_MAX];
@@ -27,8 +37,8 @@ struct job {
     enum secret_result result;
     const char *matched;
     bool has_upgraded;
-    hash_done_fn *done;
-    void *context;
+    struct asker askers[ASKERS_MAX];
+    size_t askers_count;
 };
 
 struct hash_pool {
@@ -36,7 +46,8 @@ struct hash_pool {
     struct secret_policy policy;
     unsigned int threads;
     bool dying;
-    struct job *first, **last;
+    struct job *waiting; /* in the order they came */
+    struct job *running;
     struct hash_counts counts;
 };
 
@@ -47,6 +58,33 @@ free_job(struct job *job)
     free(job);
 }
 
+static void
+append(struct job **list, struct job *job)
+{
+    while (*list != NULL)
+        list = &(*list)->next;
+    job->next = NULL;
+    *list = job;
+}
+
+static void
+take_out(struct job **list, const struct job *job)
+{
+    while (*list != job)
+        list = &(*list)->next;
+    *list = job->next;
+}
+
+static size_t
+count_client(const struct job *list, uint64_t client)
+{
+    size_t n = 0;
+
+    for (; list != NULL; list = list->next)
+        n += list->client == client;
+    return n;
+}
+
 /* -- on a worker thread ------------------------------------------------------- */
 
 static enum secret_result
@@ -55,6 +93,14 @@ check_one(const struct job *job, const char *secret)
     if (job->refuse_md5 && secret_form(secret) == SECRET_MD5)
         return SECRET_ERROR;
     return secret_check(secret, job->password, job->len);
+}
+
+/* A refusal may not be cheaper than one under the policy. */
+static bool
+too_cheap(const struct job *job)
+{
+    return !job->has_secret || job->result == SECRET_ERROR
+           || !secret_costs_enough(&job->policy, job->secret);
 }
 
 /* Both secrets are always checked, so that time does not tell which matched. */
@@ -70,20 +116,17 @@ check(uv_work_t *work)
         job->result = check_one(job, job->secret);
     if (job->has_old)
         old = check_one(job, job->old_secret);
-    if (job->result == SECRET_MATCH) {
-        job->matched = job->secret;
-    } else if (old == SECRET_MATCH) {
-        job->matched = job->old_secret;
-        job->result = SECRET_MATCH;
+    if (job->result != SECRET_MATCH && old != SECRET_MATCH) {
+        if (too_cheap(job))
+            secret_check_dummy(&job->policy, job->password, job->len);
+        return;
     }
+    job->matched = job->result == SECRET_MATCH ? job->secret : job->old_secret;
+    job->result = SECRET_MATCH;
     if (job->matched == job->secret && job->upgrade_md5
         && secret_form(job->secret) == SECRET_MD5)
         job->has_upgraded = secret_make(&job->policy, job->password, job->len,
                                         job->upgraded, &error);
-    if (job->result != SECRET_MATCH
-        && !(job->has_secret && job->result == SECRET_MISMATCH
-             && secret_costs_enough(&job->policy, job->secret)))
-        secret_check_dummy(&job->policy, job->password, job->len);
 }
 
 /* -- on the loop ----------------------------------------------------------------- */
@@ -100,28 +143,35 @@ on_checked(uv_work_t *work, int status)
         .matched = job->matched,
         .upgraded = job->has_upgraded ? job->upgraded : NULL,
     };
+    size_t i;
 
+    take_out(&pool->running, job);
     pool->counts.running--;
     pool->counts.checked++;
-    if (!pool->dying)
-        job->done(job->context, &answer);
+    for (i = 0; !pool->dying && i < job->askers_count; i++) {
+        job->askers[i].done(job->askers[i].context, &answer);
+        answer.upgraded = NULL; /* one of them stores it */
+    }
     free_job(job);
     if (!pool->dying)
         start_next(pool);
-    else if (pool->counts.running == 0)
+    else if (pool->running == NULL)
         free(pool);
 }
 
+/* Starts the first job whose client may have one more running. */
 static void
 start_next(struct hash_pool *pool)
 {
-    struct job *job = pool->first;
+    struct job *job = pool->waiting;
 
+    while (job != NULL
+           && count_client(pool->running, job->client) >= HASH_PER_CLIENT)
+        job = job->next;
     if (job == NULL || pool->counts.running >= pool->threads)
         return;
-    pool->first = job->next;
-    if (pool->first == NULL)
-        pool->last = &pool->first;
+    take_out(&pool->waiting, job);
+    append(&pool->running, job);
     pool->counts.waiting--;
     pool->counts.running++;
     uv_queue_work(pool->loop, &job->work, check, on_checked);
@@ -141,7 +191,6 @@ hash_pool_new(uv_loop_t *loop, unsigned int threads,
     pool->loop = loop;
     pool->threads = threads;
     pool->policy = *policy;
-    pool->last = &pool->first;
     return pool;
 }
 
@@ -154,12 +203,12 @@ hash_pool_free(struct hash_pool **pool)
     *pool = NULL;
     if (old == NULL)
         return;
-    while ((job = old->first) != NULL) {
-        old->first = job->next;
+    while ((job = old->waiting) != NULL) {
+        old->waiting = job->next;
         free_job(job);
     }
     old->dying = true;
-    if (old->counts.running == 0)
+    if (old->running == NULL)
         free(old);
 }
 
@@ -168,6 +217,52 @@ hash_pool_set_policy(struct hash_pool *pool,
                      const struct secret_policy *policy)
 {
     pool->policy = *policy;
+}
+
+/* Whether the secret is the one copied; NULL is one, too. */
+static bool
+same_secret(bool has, const char *copy, const char *secret)
+{
+    if (!has || secret == NULL)
+        return !has && secret == NULL;
+    return strcmp(copy, secret) == 0;
+}
+
+static bool
+same_question(const struct job *job, const struct hash_question *question)
+{
+    /* Without a secret there is only time to be spent, each for himself. */
+    return job->has_secret && job->len == question->len
+           && job->refuse_md5 == question->refuse_md5
+           && job->upgrade_md5 == question->upgrade_md5
+           && same_secret(job->has_secret, job->secret, question->secret)
+           && same_secret(job->has_old, job->old_secret, question->old_secret)
+           && CRYPTO_memcmp(job->password, question->password, job->len) == 0;
+}
+
+/* Joins those who ask the same. */
+static bool
+join(struct hash_pool *pool, struct job *list,
+     const struct hash_question *question, struct asker asker)
+{
+    for (; list != NULL; list = list->next)
+        if (list->askers_count < ASKERS_MAX
+            && same_question(list, question)) {
+            list->askers[list->askers_count++] = asker;
+            pool->counts.shared++;
+            return true;
+        }
+    return false;
+}
+
+static bool
+has_room(const struct hash_pool *pool, const struct hash_question *question)
+{
+    size_t room = (size_t) pool->threads * WAITING_PER_THREAD;
+
+    return question->len <= SECRET_PASSWORD_MAX && pool->counts.waiting < room
+           && count_client(pool->waiting, question->client)
+                  < room / CLIENT_SHARE;
 }
 
 /* Copies a secret; one too long to be one is as good as unusable. */
@@ -180,33 +275,45 @@ copy_secret(char dst[static SECRET_MAX], const char *secret)
     return true;
 }
 
-bool
-hash_check(struct hash_pool *pool, const struct hash_question *question,
-           hash_done_fn *done, void *context)
+static struct job *
+new_job(struct hash_pool *pool, const struct hash_question *question,
+        struct asker asker)
 {
-    struct job *job;
+    struct job *job = calloc(1, sizeof(*job));
 
-    if (pool->counts.waiting >= (size_t) pool->threads * WAITING_PER_THREAD
-        || question->len > SECRET_PASSWORD_MAX) {
-        pool->counts.refused++;
-        return false;
-    }
-    job = calloc(1, sizeof(*job));
     if (job == NULL)
-        return false;
+        return NULL;
     job->pool = pool;
     job->work.data = job;
     job->policy = pool->policy;
+    job->client = question->client;
     job->has_secret = copy_secret(job->secret, question->secret);
     job->has_old = copy_secret(job->old_secret, question->old_secret);
     job->refuse_md5 = question->refuse_md5;
     job->upgrade_md5 = question->upgrade_md5;
     memcpy(job->password, question->password, question->len);
     job->len = question->len;
-    job->done = done;
-    job->context = context;
-    *pool->last = job;
-    pool->last = &job->next;
+    job->askers[job->askers_count++] = asker;
+    return job;
+}
+
+bool
+hash_check(struct hash_pool *pool, const struct hash_question *question,
+           hash_done_fn *done, void *context)
+{
+    struct asker asker = {done, context};
+    struct job *job = NULL;
+
+    if (join(pool, pool->running, question, asker)
+        || join(pool, pool->waiting, question, asker))
+        return true;
+    if (has_room(pool, question))
+        job = new_job(pool, question, asker);
+    if (job == NULL) {
+        pool->counts.refused++;
+        return false;
+    }
+    append(&pool->waiting, job);
     pool->counts.waiting++;
     start_next(pool);
     return true;

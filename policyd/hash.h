@@ -4,17 +4,21 @@
 
 /*
  * Checks of passwords against stored secrets, off the loop: on libuv's worker
- * threads, at most so many at a time, behind a bounded queue. Every check of a
- * password that is refused costs at least what one under the policy does,
- * whether there was a secret or not.
+ * threads, at most so many at a time, behind a bounded queue of which one
+ * client gets a part. The same question asked twice at the same time is
+ * computed once. Every check of a password that is refused costs at least what
+ * one under the policy does, whether there was a secret or not.
  */
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include <uv.h>
 
 #include "lib/secret.h"
+
+#define HASH_PER_CLIENT 2 /* that run at the same time */
 
 struct hash_pool;
 
@@ -23,6 +27,7 @@ struct hash_question {
     const char *old_secret; /* another that is as good, or NULL */
     const char *password;
     size_t len;
+    uint64_t client; /* who asks; any number that tells clients apart */
     bool refuse_md5;
     bool upgrade_md5; /* make a new secret when an MD5 one matched */
 };
@@ -51,7 +56,7 @@ bool hash_check(struct hash_pool *pool, const struct hash_question *question,
 
 struct hash_counts {
     size_t waiting, running;
-    unsigned long checked, refused;
+    unsigned long checked, shared, refused;
 };
 struct hash_counts hash_counts(const struct hash_pool *pool);
 

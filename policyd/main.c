@@ -147,7 +147,13 @@ bind_sockets(struct program *program, char *error_r, size_t size)
     if (program->sockets.policy >= 0 && program->sockets.auth < 0)
         program->sockets.auth =
             sockets_bind(conf->auth_listen, &options, error_r, size);
-    return program->sockets.policy >= 0 && program->sockets.auth >= 0;
+    program->sockets.status = -1;
+    if (program->sockets.auth >= 0 && conf->status_listen[0] != '\0') {
+        program->sockets.status =
+            sockets_bind(conf->status_listen, &options, error_r, size);
+        return program->sockets.status >= 0;
+    }
+    return program->sockets.auth >= 0;
 }
 
 static bool
@@ -301,5 +307,8 @@ main(int argc, char **argv)
     else if (!check)
         status = run(&program);
     conf_free(&program.conf);
-    return status;
+    /* exit(3) would join libuv's threads, one of which may wait for a resolver
+     * that never answers. */
+    fflush(NULL);
+    _exit(status);
 }

@@ -93,6 +93,7 @@ reply(const struct question *question, const struct decide_verdict *verdict)
     struct attr_writer writer;
     size_t len;
 
+    histogram_add(&policy->latency, uv_hrtime() - question->began);
     policy->counts[verdict->reason][verdict->action < DECIDE_DEFER
                                         ? verdict->action
                                         : DECIDE_DEFER]++;

@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 
+#include "policyd/histogram.h"
 #include "policyd/server.h"
 #include "lib/decide.h"
 
@@ -20,6 +21,7 @@ struct policy {
     struct decide_options options; /* its text outlives the policy */
     bool log_permits;
     unsigned long counts[DECIDE_REASONS][3]; /* by reason and action */
+    struct histogram latency;
 };
 
 /* The protocol of the policy socket; its context is a struct policy. */

@@ -197,6 +197,8 @@ sockets_bind(const char *listen, const struct socket_options *options,
 {
     if (strncmp(listen, "inet:", 5) == 0)
         return bind_inet(listen + 5, error_r, error_size);
+    if (strncmp(listen, "unix:", 5) != 0)
+        return bind_inet(listen, error_r, error_size);
     return bind_unix(listen + strlen("unix:"), options, error_r, error_size);
 }
 

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
 
+#include "policyd/siphash.h"
 #include "policyd/table.h"
 #include "lib/record.h"
 #include "lib/secret.h"
-
-#include <openssl/rand.h>
 
 #include <stdlib.h>
 #include <string.h>
@@ -22,66 +21,9 @@ struct use_list {
 struct table {
     struct entry **buckets;
     size_t size, count; /* size is a power of two */
-    uint64_t key[2];
+    struct siphash_key key;
     struct use_list lists[TABLE_CLASSES];
 };
-
-/* -- SipHash-2-4 (Aumasson and Bernstein), for names of up to 255 bytes ------ */
-
-static uint64_t
-rotate(uint64_t x, int bits)
-{
-    return (x << bits) | (x >> (64 - bits));
-}
-
-static void
-sip_round(uint64_t v[4])
-{
-    v[0] += v[1];
-    v[2] += v[3];
-    v[1] = rotate(v[1], 13) ^ v[0];
-    v[3] = rotate(v[3], 16) ^ v[2];
-    v[0] = rotate(v[0], 32);
-    v[2] += v[1];
-    v[0] += v[3];
-    v[1] = rotate(v[1], 17) ^ v[2];
-    v[3] = rotate(v[3], 21) ^ v[0];
-    v[2] = rotate(v[2], 32);
-}
-
-static uint64_t
-sip_hash(const uint64_t key[2], const char *text, size_t len)
-{
-    uint64_t v[4] = {
-        key[0] ^ UINT64_C(0x736f6d6570736575),
-        key[1] ^ UINT64_C(0x646f72616e646f6d),
-        key[0] ^ UINT64_C(0x6c7967656e657261),
-        key[1] ^ UINT64_C(0x7465646279746573),
-    };
-    size_t at = 0;
-    bool last = false;
-
-    while (!last) {
-        uint64_t word = 0;
-        size_t n = len - at < 8 ? len - at : 8;
-
-        memcpy(&word, text + at, n);
-        last = n < 8;
-        if (last)
-            word |= (uint64_t) len << 56;
-        v[3] ^= word;
-        sip_round(v);
-        sip_round(v);
-        v[0] ^= word;
-        at += n;
-    }
-    v[2] ^= 0xff;
-    sip_round(v);
-    sip_round(v);
-    sip_round(v);
-    sip_round(v);
-    return v[0] ^ v[1] ^ v[2] ^ v[3];
-}
 
 /* -- entries -------------------------------------------------------------------- */
 
@@ -118,7 +60,7 @@ table_new(void)
     table->size = BUCKETS_MIN;
     table->buckets = calloc(table->size, sizeof(*table->buckets));
     if (table->buckets == NULL
-        || RAND_bytes((unsigned char *) table->key, sizeof(table->key)) != 1)
+        || !siphash_make_key(&table->key))
         table_free(&table);
     return table;
 }
@@ -146,7 +88,7 @@ table_free(struct table **table)
 struct entry *
 table_find(const struct table *table, const char *name, size_t len)
 {
-    uint64_t hash = sip_hash(table->key, name, len);
+    uint64_t hash = siphash(&table->key, name, len);
     struct entry *entry = table->buckets[hash & (table->size - 1)];
 
     while (entry != NULL
@@ -221,7 +163,7 @@ table_add(struct table *table, const char *name, size_t len)
         return NULL;
     if (table->count >= table->size)
         grow(table);
-    entry->hash = sip_hash(table->key, name, len);
+    entry->hash = siphash(&table->key, name, len);
     entry->name_len = (uint8_t) len;
     memcpy(entry->name, name, len);
     bucket = &table->buckets[entry->hash & (table->size - 1)];

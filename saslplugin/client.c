@@ -79,7 +79,7 @@ now_ms(void)
     return (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* -- connections ----------------------------------------------------------- */
+/* -- connections ---------------------------------------------------------- */
 
 static struct peer *
 peer_new(int fd)
@@ -233,7 +233,7 @@ peer_open(const struct client *client, int64_t deadline,
     return peer;
 }
 
-/* -- one question ---------------------------------------------------------- */
+/* -- one question --------------------------------------------------------- */
 
 static const struct attr_name reply_names[] = {
     ATTR_NAME(ATTR_STATUS),

@@ -19,26 +19,19 @@
  */
 #include "config.h"
 
-#include "saslplugin/client.h"
-
 #include "lib/attr.h"
+
+#include "saslplugin/client.h"
+#include "saslplugin/options.h"
 
 #include <sasl/sasl.h>
 #include <sasl/saslplug.h>
 
-#include <ctype.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
-#define PLUGIN_NAME "emailing"
-#define OPTION_SOCKET "emailing_socket"
-#define OPTION_TIMEOUT "emailing_timeout"
-#define DEFAULT_SOCKET "emailing/auth"
-#define DEFAULT_TIMEOUT 10
-#define TIMEOUT_MAX 60
 #define DEFAULT_SERVICE "smtp"
 
 #define PROP_PASSWORD SASL_AUX_PASSWORD
@@ -49,10 +42,9 @@
 /* What libsasl holds between plug_init and auxprop_free. */
 struct plugin {
     sasl_auxprop_plug_t plug;
-    bool configured;         /* the program's options are about us */
-    struct client *client;   /* NULL when an option is bad: error says which */
-    char error[CLIENT_ERROR_MAX];
-    atomic_bool in_trouble;  /* and that was logged */
+    struct options options;
+    struct client *client;  /* NULL when an option is bad */
+    atomic_bool in_trouble; /* and that was logged */
 };
 
 /* A password on its way through libsasl's checkpass, on the stack of
@@ -83,7 +75,7 @@ struct wanted {
     bool password_is_set; /* by another plugin */
 };
 
-/* -- log ------------------------------------------------------------------- */
+/* -- log ------------------------------------------------------------------ */
 
 /* Trouble is logged when it begins, not at each login that meets it. */
 static void
@@ -105,7 +97,7 @@ log_recovery(struct plugin *plugin, const sasl_utils_t *utils)
                    PLUGIN_NAME ": policyd answers again");
 }
 
-/* -- the candidate password ------------------------------------------------ */
+/* -- the candidate password ----------------------------------------------- */
 
 static struct candidate *
 find_candidate(const sasl_conn_t *conn)
@@ -167,7 +159,7 @@ replace_checkpass(struct plugin *plugin, const sasl_utils_t *utils)
         ((sasl_utils_t *) utils)->checkpass = check_candidate;
 }
 
-/* -- questions to policyd -------------------------------------------------- */
+/* -- questions to policyd ------------------------------------------------- */
 
 /* The form of a name that mailadmin can have stored, in either case. A name
  * of any other form has no user: policyd need not be asked, and what would
@@ -186,6 +178,16 @@ is_user_name(const char *user, unsigned len)
     return len >= 1 && len <= CLIENT_USER_MAX;
 }
 
+/* A question for a verifier that was answered with something else. */
+static bool
+is_useless(const struct client_request *request,
+           const struct client_reply *reply)
+{
+    return request->password == NULL && reply->status == CLIENT_OK
+           && strncmp(reply->verifier, VERIFIER_PREFIX,
+                      strlen(VERIFIER_PREFIX)) != 0;
+}
+
 /* Asks policyd. Returns SASL_OK, with the reply, or why not. */
 static int
 ask(struct plugin *plugin, const sasl_server_params_t *sparams,
@@ -195,15 +197,18 @@ ask(struct plugin *plugin, const sasl_server_params_t *sparams,
     const char *port = strrchr(client, ';');
 
     if (plugin->client == NULL) {
-        log_trouble(plugin, sparams->utils, plugin->error);
+        log_trouble(plugin, sparams->utils, plugin->options.error);
         return SASL_UNAVAIL;
     }
     request->client = client;
     request->client_len = port ? (size_t) (port - client) : strlen(client);
     request->service = sparams->service ? sparams->service : DEFAULT_SERVICE;
     client_ask(plugin->client, request, reply);
-    if (reply->status == CLIENT_FAILED) {
-        log_trouble(plugin, sparams->utils, reply->error);
+    if (reply->status == CLIENT_FAILED || is_useless(request, reply)) {
+        log_trouble(plugin, sparams->utils,
+                    reply->status == CLIENT_FAILED
+                        ? reply->error
+                        : "the verifier is none of SCRAM-SHA-256");
         return SASL_UNAVAIL;
     }
     log_recovery(plugin, sparams->utils);
@@ -268,55 +273,13 @@ fetch_verifier(struct plugin *plugin, const sasl_server_params_t *sparams,
     if (!is_user_name(user, ulen))
         return SASL_BADAUTH;
     result = ask(plugin, sparams, &request, &reply);
-    if (result == SASL_OK
-        && strncmp(reply.verifier, VERIFIER_PREFIX, strlen(VERIFIER_PREFIX))
-               != 0) {
-        log_trouble(plugin, sparams->utils, "verifier: of another form");
-        result = SASL_UNAVAIL;
-    }
     if (result == SASL_OK)
         result = set_property(sparams, PROP_VERIFIER, reply.verifier);
     explicit_bzero(&reply, sizeof(reply));
     return result;
 }
 
-/* -- SASL contract --------------------------------------------------------- */
-
-/* Whether a list of plugins, as in the option auxprop_plugin, names us. */
-static bool
-list_names_us(const char *list)
-{
-    while (*list != '\0') {
-        size_t len = strcspn(list, " \t\r\n\v\f");
-
-        if (len == strlen(PLUGIN_NAME)
-            && strncasecmp(list, PLUGIN_NAME, len) == 0)
-            return true;
-        list += len + (list[len] != '\0');
-    }
-    return false;
-}
-
-/* Every server program of Cyrus SASL loads every plugin it finds. libsasl asks
- * the ones that auxprop_plugin names or, without that option, all. */
-static const char *
-get_option(const sasl_utils_t *utils, const char *name)
-{
-    const char *value = NULL;
-
-    if (utils->getopt(utils->getopt_context, PLUGIN_NAME, name, &value, NULL)
-        != SASL_OK)
-        return NULL;
-    return value;
-}
-
-static bool
-is_named(const sasl_utils_t *utils)
-{
-    const char *list = get_option(utils, "auxprop_plugin");
-
-    return list != NULL && list_names_us(list);
-}
+/* -- SASL contract -------------------------------------------------------- */
 
 static struct wanted
 find_wanted(const sasl_server_params_t *sparams, bool override)
@@ -386,7 +349,7 @@ auxprop_lookup(void *glob_context, sasl_server_params_t *sparams,
     struct plugin *plugin = glob_context;
     const sasl_utils_t *utils = sparams->utils;
 
-    if (!plugin->configured && !is_named(utils))
+    if (!plugin->options.configured && !options_name_us(utils))
         return SASL_NOMECH;
     if (flags & SASL_AUXPROP_VERIFY_AGAINST_HASH) {
         utils->prop_erase(sparams->propctx, PROP_PASSWORD);
@@ -407,41 +370,10 @@ auxprop_free(void *glob_context, const sasl_utils_t *utils)
     free(plugin);
 }
 
-/* Returns 0 for what is no number of seconds from 1 to TIMEOUT_MAX. */
-static int
-parse_timeout(const char *text)
-{
-    int seconds = 0;
-
-    for (; isdigit((unsigned char) *text) && seconds <= TIMEOUT_MAX; text++)
-        seconds = seconds * 10 + (*text - '0');
-    return *text == '\0' && seconds <= TIMEOUT_MAX ? seconds : 0;
-}
-
-/* A bad option does not keep the plugin from registering: without a plugin
- * logins would be refused for good. It is logged at the first login, for what
- * is logged before there is a connection does not reach Postfix's log. */
-static void
-read_options(struct plugin *plugin, const sasl_utils_t *utils)
-{
-    const char *socket = get_option(utils, OPTION_SOCKET);
-    const char *timeout = get_option(utils, OPTION_TIMEOUT);
-    int seconds = timeout ? parse_timeout(timeout) : DEFAULT_TIMEOUT;
-
-    plugin->configured = socket != NULL || timeout != NULL || is_named(utils);
-    if (socket == NULL)
-        socket = DEFAULT_SOCKET;
-    if (seconds == 0)
-        snprintf(plugin->error, sizeof(plugin->error),
-                 OPTION_TIMEOUT ": not 1..%d: %.80s", TIMEOUT_MAX, timeout);
-    else if (*socket == '\0' || strlen(socket) > CLIENT_PATH_MAX)
-        snprintf(plugin->error, sizeof(plugin->error),
-                 OPTION_SOCKET ": not 1..%d bytes: %.*s", CLIENT_PATH_MAX,
-                 CLIENT_PATH_MAX, socket);
-    else if ((plugin->client = client_new(socket, seconds)) == NULL)
-        snprintf(plugin->error, sizeof(plugin->error), "out of memory");
-}
-
+/* Registers whatever the options are: a bad one is a temporary failure at each
+ * login, while without a plugin logins would be refused for good. It is logged
+ * at the first of them, for what is logged before there is a connection does
+ * not reach Postfix's log. */
 sasl_auxprop_init_t sasl_auxprop_plug_init;
 
 int
@@ -451,6 +383,7 @@ sasl_auxprop_plug_init(const sasl_utils_t *utils, int max_version,
 {
     static char name[] = PLUGIN_NAME;
     struct plugin *plugin;
+    struct options *options;
 
     (void) plugname;
     if (max_version < SASL_AUXPROP_PLUG_VERSION)
@@ -462,7 +395,13 @@ sasl_auxprop_plug_init(const sasl_utils_t *utils, int max_version,
     plugin->plug.auxprop_free = auxprop_free;
     plugin->plug.auxprop_lookup = auxprop_lookup;
     plugin->plug.name = name;
-    read_options(plugin, utils);
+    options = &plugin->options;
+    options_read(options, utils);
+    if (options->error[0] == '\0') {
+        plugin->client = client_new(options->socket, options->timeout);
+        if (plugin->client == NULL)
+            strcpy(options->error, "out of memory");
+    }
     *plug = &plugin->plug;
     *out_version = SASL_AUXPROP_PLUG_VERSION;
     return SASL_OK;

@@ -29,6 +29,14 @@ static char dir[] = "/tmp/saslplugin.XXXXXX";
 static struct authd *authd;
 static struct client *client;
 
+static void
+remove_folder(void)
+{
+    unlink("auth");
+    if (chdir("/") == 0)
+        rmdir(dir);
+}
+
 static int
 begin(void **state)
 {
@@ -73,7 +81,7 @@ ask(const char *password)
 #define RIGHT "cGVuY2ls"
 #define WRONG "d3Jvbmc="
 
-/* -- the parser ------------------------------------------------------------ */
+/* -- the parser ----------------------------------------------------------- */
 
 static enum client_parse
 parse(const char *text, struct client_reply *reply)
@@ -180,7 +188,7 @@ lengths_are_bounded(void **state)
                      CLIENT_PARSE_BAD);
 }
 
-/* -- questions ------------------------------------------------------------- */
+/* -- questions ------------------------------------------------------------ */
 
 static void
 one_connection_serves_many_questions(void **state)
@@ -358,17 +366,12 @@ main(void)
         TEST(threads_get_their_own_answers),
         TEST(failures_leave_no_descriptor),
     };
-    int failed;
 
     cmocka_set_message_output(CM_OUTPUT_TAP);
-    if (mkdtemp(dir) == NULL || chdir(dir) != 0) {
+    if (mkdtemp(dir) == NULL || chdir(dir) != 0
+        || atexit(remove_folder) != 0) {
         perror(dir);
         return 1;
     }
-    failed = cmocka_run_group_tests(tests, NULL, NULL);
-    if (chdir("/") != 0 || rmdir(dir) != 0) {
-        perror(dir);
-        return 1;
-    }
-    return failed;
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -363,11 +363,8 @@ main(void)
         TEST(client_address_is_without_its_port),
         TEST(checkpass_by_the_program_is_temporary),
     };
-    int failed;
 
     cmocka_set_message_output(CM_OUTPUT_TAP);
     session_setup();
-    failed = cmocka_run_group_tests(tests, NULL, NULL);
-    session_teardown();
-    return failed;
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

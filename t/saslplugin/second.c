@@ -27,6 +27,8 @@ static struct second {
     unsigned call_flags;  /* call ours with these flags, unless 0 */
     int call_result;
     unsigned calls;
+    bool log_in; /* in the midst of it all, as another user */
+    int log_in_result;
 } second;
 
 static bool
@@ -51,6 +53,10 @@ second_lookup(void *context, sasl_server_params_t *sparams, unsigned flags,
     if (second.password != NULL)
         sparams->utils->prop_set(sparams->propctx, SASL_AUX_PASSWORD,
                                  second.password, 0);
+    if (second.log_in) {
+        second.log_in = false;
+        second.log_in_result = session_try("nobody", "pencil");
+    }
     if (second.call_flags != 0) {
         second.calls++;
         second.call_result = ours.auxprop_lookup(
@@ -211,6 +217,24 @@ override_replaces_the_property(void **state)
     assert_int_equal(authd_requests(authd), 2);
 }
 
+/* libsasl may be entered again, on the same thread, while one of its own
+ * calls has a password at hand. */
+static void
+login_within_a_login_is_apart(void **state)
+{
+    sasl_conn_t *conn;
+
+    (void) state;
+    begin_with("second emailing");
+    conn = session_connect("192.0.2.7;1");
+    second.log_in = true;
+    assert_int_equal(session_plain(conn, "\0user\0pencil", 12), SASL_OK);
+    assert_int_equal(second.log_in_result, SASL_BADAUTH);
+    assert_int_equal(authd_requests(authd), 2);
+    assert_false(session_holds(conn, "*userPassword"));
+    sasl_dispose(&conn);
+}
+
 static void
 other_identity_is_not_looked_up(void **state)
 {
@@ -233,13 +257,11 @@ main(void)
         TEST(results_are_merged_as_ever),
         TEST(verify_against_hash_is_refused),
         TEST(override_replaces_the_property),
+        TEST(login_within_a_login_is_apart),
         TEST(other_identity_is_not_looked_up),
     };
-    int failed;
 
     cmocka_set_message_output(CM_OUTPUT_TAP);
     session_setup();
-    failed = cmocka_run_group_tests(tests, NULL, NULL);
-    session_teardown();
-    return failed;
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -32,7 +32,7 @@ must(bool ok, const char *what)
     }
 }
 
-/* -- the folder ------------------------------------------------------------ */
+/* -- the folder ----------------------------------------------------------- */
 
 static void
 link_mechanism(const char *name)
@@ -47,12 +47,30 @@ link_mechanism(const char *name)
     globfree(&found);
 }
 
+static void
+remove_folder(void)
+{
+    char name[128];
+    size_t i;
+
+    for (i = 0; i < COUNT(mechanisms); i++) {
+        snprintf(name, sizeof(name), "%s/lib%s.so", dir, mechanisms[i]);
+        unlink(name);
+    }
+    snprintf(name, sizeof(name), "%s/libemailing.so", dir);
+    unlink(name);
+    snprintf(name, sizeof(name), "%s/auth", dir);
+    unlink(name);
+    rmdir(dir);
+}
+
 void
 session_setup(void)
 {
     size_t i;
 
-    must(mkdtemp(dir) != NULL && chdir(dir) == 0, dir);
+    must(mkdtemp(dir) != NULL && atexit(remove_folder) == 0, dir);
+    must(chdir(dir) == 0, dir);
     for (i = 0; i < COUNT(mechanisms); i++)
         link_mechanism(mechanisms[i]);
     must(access(PLUGIN, R_OK) == 0, PLUGIN);
@@ -60,21 +78,7 @@ session_setup(void)
     setenv("SASL_PATH", dir, 1);
 }
 
-void
-session_teardown(void)
-{
-    char name[128];
-    size_t i;
-
-    for (i = 0; i < COUNT(mechanisms); i++) {
-        snprintf(name, sizeof(name), "lib%s.so", mechanisms[i]);
-        unlink(name);
-    }
-    unlink("libemailing.so");
-    must(chdir("/") == 0 && rmdir(dir) == 0, dir);
-}
-
-/* -- the host -------------------------------------------------------------- */
+/* -- the host ------------------------------------------------------------- */
 
 static int
 get_option(void *context, const char *plugin, const char *name,
@@ -157,7 +161,7 @@ session_connect(const char *peer)
     return conn;
 }
 
-/* -- logins ---------------------------------------------------------------- */
+/* -- logins --------------------------------------------------------------- */
 
 int
 session_plain(sasl_conn_t *conn, const char *message, unsigned len)

@@ -18,10 +18,10 @@ struct session_option {
     const char *value;
 };
 
-/* Makes the folder that SASL_PATH names and works in it, so that relative
- * socket names are the test's own; removes it. Once in a program. */
+/* Makes the folder that SASL_PATH names and works in it, so that the relative
+ * socket name "auth" is the test's own. It is removed when the program ends.
+ * Once in a program. */
 void session_setup(void);
-void session_teardown(void);
 
 /* Loads all plugins with these options, which end with a NULL name. */
 void session_begin(const struct session_option *options);

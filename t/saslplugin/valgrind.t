@@ -8,8 +8,8 @@ trap 'rm -f "$log"' EXIT
 trap 'exit 1' HUP INT TERM
 failed=0 count=0
 
-echo 1..4
-for test in client login trouble second; do
+echo 1..5
+for test in client login options second trouble; do
     count=$((count + 1))
     if valgrind --quiet --error-exitcode=99 --leak-check=full \
         --errors-for-leak-kinds=definite,indirect,possible \
