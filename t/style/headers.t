@@ -32,7 +32,7 @@ for my $header (@headers) {
     open my $in, '<', $header or die;
     my $text = do { local $/; <$in> };
     my $guard = uc $header =~ s/\W/_/gr;
-    like $text, qr{\A/\* SPDX[^\n]*\n#ifndef $guard\n#define $guard\n\n/\*\n},
+    like $text, qr{\A/\* SPDX[^\n]*\n#ifndef $guard\n#define $guard\n\n/\*[ \n]},
         '... opens with its guard and what it is';
 }
 
