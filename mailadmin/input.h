@@ -35,9 +35,9 @@ enum input_result input_line(struct input *input, char **line_r,
 /* How many lines were read so far, passwords included. */
 unsigned long input_lines(const struct input *input);
 
-/* input_line() from a terminal that does not show what is typed. The prompt goes
- * to standard error. The terminal is as before afterwards, also when a signal
- * ends the program. */
+/* input_line() from a terminal that does not show what is typed. The prompt
+ * goes to standard error. The terminal is as before afterwards, also when a
+ * signal ends the program. */
 enum input_result input_hidden_line(struct input *input, const char *prompt,
                                     char **line_r, size_t *len_r);
 
