@@ -9,6 +9,7 @@
 #include "config.h"
 
 #include "lib/conf.h"
+#include "lib/conf_check.h"
 #include "lib/conf_expand.h"
 
 #include <confuse.h>
@@ -264,28 +265,21 @@ store(cfg_t *cfg, struct conf *conf, const struct option *option,
 static int
 check_special(cfg_t *cfg, struct conf *conf, const struct option *option)
 {
-    char *rest;
+    const char *error = NULL;
 
-    if (option->offset == AT(socket_mode)) {
-        unsigned long mode = strtoul(conf->socket_mode, &rest, 8);
-
-        if (conf->socket_mode[0] == '\0' || *rest != '\0' || mode > 0777)
-            return refuse(cfg, option, "must be an octal mode such as 0660");
-        if ((mode & 07) != 0)
-            return refuse(cfg, option, "must not let others in");
-        conf->socket_mode_bits = (unsigned int) mode;
-    }
-    if (option->offset == AT(policy_listen)
-        && strncmp(conf->policy_listen, "unix:", 5) != 0
-        && strncmp(conf->policy_listen, "inet:", 5) != 0)
-        return refuse(cfg, option, "must be unix:PATH or inet:ADDRESS:PORT");
-    if (option->offset == AT(auth_listen)
-        && strncmp(conf->auth_listen, "unix:", 5) != 0)
-        return refuse(cfg, option, "must be unix:PATH");
-    if (option->offset == AT(queue_directory)
-        && conf->queue_directory[0] != '/')
-        return refuse(cfg, option, "must be an absolute path");
-    return 0;
+    if (option->offset == AT(socket_mode))
+        error = conf_check_mode(conf->socket_mode, &conf->socket_mode_bits);
+    else if (option->offset == AT(policy_listen))
+        error = conf_check_listen(conf->policy_listen, false);
+    else if (option->offset == AT(auth_listen))
+        error = conf_check_listen(conf->auth_listen, true);
+    else if (option->offset == AT(status_listen)
+             && conf->status_listen[0] != '\0')
+        error = conf_check_endpoint(conf->status_listen);
+    else if (option->offset == AT(queue_directory)
+             && conf->queue_directory[0] != '/')
+        error = "must be an absolute path";
+    return error == NULL ? 0 : refuse(cfg, option, error);
 }
 
 /* libconfuse's hook behind each value it has read. */
@@ -351,6 +345,12 @@ parse(enum conf_program program, const char *text)
                               options[i].programs & program ? on_value
                                                             : on_foreign);
     status = cfg_parse_buf(cfg, text) == CFG_SUCCESS ? 0 : -1;
+    for (i = 0; i < OPTIONS; i++) {
+        char *value = cfg_getstr(cfg, options[i].name);
+
+        if (value != NULL)
+            secret_wipe(value, strlen(value));
+    }
     cfg_free(cfg);
     return status;
 }
@@ -360,11 +360,12 @@ conf_load(enum conf_program program, const char *path, char *error_r,
           size_t error_size)
 {
     struct conf_expand *expand;
-    struct conf *conf = calloc(1, sizeof(*conf));
+    struct conf *conf;
     bool ok = false;
 
     if (error_size == 0)
         return NULL;
+    conf = calloc(1, sizeof(*conf));
     error_r[0] = '\0';
     report_path = path;
     report = error_r;

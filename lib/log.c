@@ -4,6 +4,7 @@
 #include "lib/log.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,9 +21,10 @@ struct line {
     char text[LINE_MAX_LEN];
 };
 
-static const char *log_ident = "emailing";
-static enum log_target log_target = LOG_TO_STDERR;
-static enum log_level log_threshold = LOG_LEVEL_INFO;
+/* Read by every thread that logs while SIGHUP may change them. */
+static const char *_Atomic log_ident = "emailing";
+static _Atomic enum log_target log_target = LOG_TO_STDERR;
+static _Atomic enum log_level log_threshold = LOG_LEVEL_INFO;
 
 /* The queue: a ring of lines, taken by the writer in the order put. */
 static struct {
@@ -161,16 +163,19 @@ writer(void *unused)
 bool
 log_start_writer(void)
 {
-    queue.lines = calloc(QUEUE_LINES, sizeof(struct line));
-    if (queue.lines == NULL)
+    struct line *lines = calloc(QUEUE_LINES, sizeof(struct line));
+    bool running;
+
+    if (lines == NULL)
         return false;
-    if (pthread_create(&queue.thread, NULL, writer, NULL) != 0) {
-        free(queue.lines);
-        queue.lines = NULL;
-        return false;
-    }
-    queue.running = true;
-    return true;
+    pthread_mutex_lock(&queue.lock);
+    queue.lines = lines;
+    running = pthread_create(&queue.thread, NULL, writer, NULL) == 0;
+    queue.running = running;
+    pthread_mutex_unlock(&queue.lock);
+    if (!running)
+        free(lines);
+    return running;
 }
 
 void
@@ -195,21 +200,33 @@ log_stop_writer(void)
     if (!stopped)
         return; /* it hangs in a write; the process is about to end */
     pthread_join(queue.thread, NULL);
+    pthread_mutex_lock(&queue.lock);
+    /* What other threads said since the writer looked last. */
+    for (; queue.count > 0; queue.count--) {
+        struct line *line = &queue.lines[queue.first];
+
+        write_line(line->level, line->text);
+        queue.first = (queue.first + 1) % QUEUE_LINES;
+    }
     free(queue.lines);
     queue.lines = NULL;
     queue.running = queue.stopping = queue.stopped = false;
-    queue.first = queue.count = 0;
+    queue.first = 0;
+    pthread_mutex_unlock(&queue.lock);
 }
 
-static void
+/* False when there is no writer. */
+static bool
 enqueue(enum log_level level, const char *text)
 {
     struct line *line;
+    bool running;
 
     pthread_mutex_lock(&queue.lock);
-    if (queue.count == QUEUE_LINES) {
+    running = queue.running;
+    if (running && queue.count == QUEUE_LINES) {
         queue.dropped++;
-    } else {
+    } else if (running) {
         line = &queue.lines[(queue.first + queue.count) % QUEUE_LINES];
         line->level = level;
         memcpy(line->text, text, strlen(text) + 1);
@@ -217,6 +234,7 @@ enqueue(enum log_level level, const char *text)
             pthread_cond_signal(&queue.filled);
     }
     pthread_mutex_unlock(&queue.lock);
+    return running;
 }
 
 static void log_message(enum log_level level, const char *format,
@@ -235,9 +253,7 @@ log_message(enum log_level level, const char *format, va_list args)
     for (at = text; *at != '\0'; at++)
         if ((unsigned char) *at < 0x20 || *at == 0x7f)
             *at = '?';
-    if (queue.running)
-        enqueue(level, text);
-    else
+    if (!enqueue(level, text))
         write_line(level, text);
 }
 

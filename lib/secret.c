@@ -64,9 +64,11 @@ decode_base64(const char *text, size_t len, unsigned char *out, size_t size)
 
     if (len == 0 || len % 4 != 0 || len / 4 * 3 > sizeof(raw))
         return 0;
-    if (EVP_DecodeBlock(raw, (const unsigned char *) text, (int) len) < 0)
-        return 0;
     n = len / 4 * 3;
+    /* Blanks around it are not decoded, and leave raw unset. */
+    if (EVP_DecodeBlock(raw, (const unsigned char *) text, (int) len)
+        != (int) n)
+        return 0;
     if (text[len - 1] == '=')
         n--;
     if (text[len - 2] == '=')
@@ -192,7 +194,11 @@ check_crypt(const char *stored, const char *password, size_t len)
         return SECRET_MISMATCH;
     if (!hash_crypt(stored, password, len, hash))
         return SECRET_ERROR;
-    result = equal(hash, stored) ? SECRET_MATCH : SECRET_MISMATCH;
+    /* A secret that lost its end matches nothing, whatever the password. */
+    if (strlen(hash) != strlen(stored))
+        result = SECRET_ERROR;
+    else
+        result = equal(hash, stored) ? SECRET_MATCH : SECRET_MISMATCH;
     secret_wipe(hash, sizeof(hash));
     return result;
 }

@@ -33,7 +33,8 @@ sub processes {
     my ($home) = @_;
     my @found;
     for my $proc (glob '/proc/[0-9]*') {
-        my $text = join ' ', map { readlink "$proc/$_" } qw(cwd root exe);
+        my $text = join " ", map { readlink("$proc/$_") // "" }
+            qw(cwd root exe);
         if (open my $file, '<', "$proc/cmdline") {
             local $/;
             $text .= ' ' . (<$file> // '');

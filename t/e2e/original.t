@@ -19,6 +19,7 @@ my $md5 = 'fe01ce2a7fbac8fafaed7c982a04e229';
 $s->sql(<<"END");
 DROP SCHEMA public CASCADE;
 CREATE SCHEMA public;
+GRANT USAGE ON SCHEMA public TO PUBLIC;
 CREATE TABLE emailing_users (
     id numeric(10) PRIMARY KEY,
     name varchar(200) CONSTRAINT auto_name_notnull CHECK (name IS NOT NULL),

@@ -19,7 +19,7 @@ my $s = Emailing->up;
 my $password = 'secret';
 my $count = 0;
 $s->mailadmin_ok([split]) for 'add domain test1.com';
-for my $user (map { "user$_" } 1 .. 12) {
+for my $user (map { "user$_" } 1 .. 20) {
     $s->mailadmin_ok([qw(add user), $user], "$password\n");
     $s->mailadmin_ok([split ' ', "grant domain test1.com to $user"]);
 }

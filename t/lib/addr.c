@@ -203,7 +203,7 @@ test_domain(void **state)
         "", ".", "..", ".com", "a..b", "a.b..", "a b", "a@b", "@a", "*.com",
         "a,b", "a/b", "a%b", "[", "[]", "]", "[1.2.3.4", "[x;y]", "[a]b]",
         "a" A63 ".com", "a\nb", "a\x7f", "\xff", "\xe2\x84\xaa.com",
-        "test1\xe3\x80\x82" "com",
+        "test1\343\200\202com",
     };
     struct domain domain;
     const char *error;

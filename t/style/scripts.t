@@ -33,8 +33,8 @@ for my $file (sort @shell) {
 }
 cmp_ok @perl, '>', 10, 'Perl files were found';
 for my $file (sort @perl) {
-    my ($status, $out, $err) = run([$^X, '-It', '-wc', $file]);
-    like $err, qr/\A\S+ syntax OK\n\z/, "perl -wc $file";
+    my ($status, $out, $err) = run([$^X, '-It', '-c', $file]);
+    like $err, qr/\A\S+ syntax OK\n\z/, "perl -c $file";
 }
 
 done_testing;
