@@ -23,7 +23,7 @@ struct db;
 struct histogram;
 struct target;
 
-/* The whole of the SQL that policyd speaks; text in db.c. */
+/* The questions there are; their SQL is in query.c. */
 enum db_statement {
     DB_LOOKUP,         /* user name */
     DB_LOOKUP_SENDER,  /* user name, address, stripped, domain */
