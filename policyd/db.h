@@ -30,6 +30,7 @@ enum db_statement {
     DB_LOAD,           /* after, most */
     DB_UPGRADE_SECRET, /* user name, old, new */
     DB_MOCK_KEY,
+    DB_NOTIFY,         /* text for the channel of changes */
     DB_STATEMENTS
 };
 #define DB_PARAMS_MAX 4

@@ -35,6 +35,10 @@ const struct statement query_statements[DB_STATEMENTS] = {
                      "SELECT pg_catalog.encode("
                      "public.emailing_mock_key(), 'hex')",
                      0},
+    [DB_NOTIFY] = {"notify",
+                   "SELECT pg_catalog.pg_notify('emailing',"
+                   " $1::pg_catalog.text)",
+                   1},
 };
 
 static void
