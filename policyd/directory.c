@@ -144,6 +144,7 @@ directory_ask(struct directory *directory,
     bool asked = false;
 
     wait->question = *question;
+    wait->since = clock_boot_ms();
     if (db_available(directory->db)) {
         if (entry == NULL)
             entry = table_add(directory->table, question->user->text,
@@ -194,10 +195,8 @@ directory_drop_user(struct directory *directory, const char *name, size_t len,
 {
     struct entry *entry = table_find(directory->table, name, len);
 
-    if (entry == NULL)
-        return;
-    directory_load_floor(directory, entry, counter);
-    if (!entry->known || entry->counter >= counter)
+    directory_load_floor(directory, name, len, counter);
+    if (entry == NULL || !entry->known || entry->counter >= counter)
         return;
     directory->counts.dropped++;
     entry->known = false;

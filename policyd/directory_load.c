@@ -22,6 +22,7 @@
 #define UNKNOWN_SHARE 20  /* a 20th of cache_bytes for names nobody has */
 #define LARGE_RECORD 4096 /* bytes: the cache counts as full a little before */
 #define LOAD_TRIES 3      /* for a record that is not from before a change */
+#define LOAD_AGAIN_MS 1000 /* who has waited longer is answered without */
 
 /* The columns of emailing_lookup(), as query.c selects them. */
 enum column { COUNTER, ID, ENABLED, PASSWD, OLD_PASSWD, OLD_UNTIL, HEAVY,
@@ -31,10 +32,12 @@ enum column { COUNTER, ID, ENABLED, PASSWD, OLD_PASSWD, OLD_UNTIL, HEAVY,
 struct load {
     struct directory *directory;
     struct entry *entry; /* of a user; NULL for a sender */
+    struct load *next, **link; /* loads for a sender */
     struct directory_wait *waits;
     struct user_name user;
     struct addr sender;
-    int64_t floor; /* an older snapshot is not taken */
+    int64_t floor;  /* an older snapshot is not taken */
+    uint64_t since; /* clock_boot_ms() */
     unsigned int generation, tries;
 };
 
@@ -110,6 +113,10 @@ free_load(struct load *load)
 {
     if (load->entry != NULL)
         load->entry->load = NULL;
+    if (load->link != NULL)
+        *load->link = load->next;
+    if (load->next != NULL)
+        load->next->link = load->link;
     free(load);
 }
 
@@ -131,22 +138,61 @@ new_load(struct directory *directory, struct entry *entry)
     load->directory = directory;
     load->generation = directory->generation;
     load->floor = directory->counter;
+    load->since = clock_boot_ms();
     load->entry = entry;
+    return load;
+}
+
+/* The load for that user and sender that is out, or NULL. */
+static struct load *
+find_sender(const struct directory *directory, const struct entry *entry,
+            const struct addr *sender)
+{
+    struct load *load = directory->senders;
+
+    while (load != NULL
+           && (load->user.len != entry->name_len
+               || memcmp(load->user.text, entry->name, entry->name_len) != 0
+               || load->sender.len != sender->len
+               || memcmp(load->sender.text, sender->text, sender->len) != 0))
+        load = load->next;
+    return load;
+}
+
+static struct load *
+new_sender_load(struct directory *directory, const struct entry *entry,
+                const struct addr *sender)
+{
+    struct load *load = new_load(directory, NULL);
+
+    if (load == NULL)
+        return NULL;
+    memcpy(load->user.text, entry->name, entry->name_len);
+    load->user.text[entry->name_len] = '\0';
+    load->user.len = entry->name_len;
+    load->sender = *sender;
+    load->next = directory->senders;
+    if (load->next != NULL)
+        load->next->link = &load->next;
+    load->link = &directory->senders;
+    directory->senders = load;
     return load;
 }
 
 bool
 directory_load_sender(struct directory *directory, struct entry *entry,
-            struct directory_wait *wait)
+                      struct directory_wait *wait)
 {
-    struct load *load = new_load(directory, NULL);
+    struct load *load = find_sender(directory, entry, wait->question.sender);
 
+    if (load != NULL) {
+        directory->counts.shared++;
+        add_wait(load, wait);
+        return true;
+    }
+    load = new_sender_load(directory, entry, wait->question.sender);
     if (load == NULL)
         return false;
-    memcpy(load->user.text, entry->name, entry->name_len);
-    load->user.text[entry->name_len] = '\0';
-    load->user.len = entry->name_len;
-    load->sender = *wait->question.sender;
     add_wait(load, wait);
     if (start_load(load))
         return true;
@@ -167,6 +213,7 @@ answer_wait(struct directory *directory, struct entry *entry, bool loaded,
     if (loaded)
         record = directory_record_for(entry, &wait->question);
     if (loaded && entry->record != NULL && record == NULL
+        && clock_boot_ms() - wait->since < LOAD_AGAIN_MS
         && directory_load_sender(directory, entry, wait))
         return;
     if (!loaded || (entry->record != NULL && record == NULL))
@@ -203,6 +250,16 @@ store(struct directory *directory, struct entry *entry, struct record *record,
     table_account(directory->table, entry);
 }
 
+/* What the database has is of no use, and what it had before is not what it
+ * has. */
+static void
+forget(struct directory *directory, struct entry *entry)
+{
+    entry->known = false;
+    table_set_record(entry, NULL);
+    table_account(directory->table, entry);
+}
+
 /* The user's row came, or NULL. */
 static void
 user_loaded(struct load *load, const PGresult *rows)
@@ -216,6 +273,8 @@ user_loaded(struct load *load, const PGresult *rows)
         record = make_record(rows, 0, load->user.text, &loaded);
         if (loaded)
             store(directory, entry, record, number(rows, 0, COUNTER));
+        else
+            forget(directory, entry);
     }
     while (load->waits != NULL)
         answer_wait(directory, entry, loaded, load->waits);
@@ -223,13 +282,31 @@ user_loaded(struct load *load, const PGresult *rows)
     directory_shrink(directory);
 }
 
-/* What bears on one sender came, or NULL. */
+/* Remembers what bears on one sender, beside a user's record that is no newer.
+ * Takes the record over. */
 static void
-sender_loaded(struct load *load, const PGresult *rows)
+store_answer(struct load *load, struct record *record, int64_t counter)
 {
     struct directory *directory = load->directory;
     struct entry *entry = table_find(directory->table, load->user.text,
                                      load->user.len);
+
+    if (record != NULL && entry != NULL && entry->record != NULL
+        && directory_usable(directory, entry) && record_partial(entry->record)
+        && counter >= entry->counter
+        && table_answer_put(entry, load->sender.text, load->sender.len,
+                            record))
+        table_account(directory->table, entry);
+    else
+        record_free(&record);
+}
+
+/* What bears on one sender came, or NULL. Those who are answered may ask again
+ * and change the table, so the entry is looked for each time. */
+static void
+sender_loaded(struct load *load, const PGresult *rows)
+{
+    struct directory *directory = load->directory;
     struct record *record = NULL;
     struct directory_wait *wait;
     struct decide_facts facts;
@@ -242,17 +319,13 @@ sender_loaded(struct load *load, const PGresult *rows)
         if (loaded)
             directory_facts(record, false, &facts);
         else
-            directory_answer_stale(directory, entry, &wait->question, &facts);
+            directory_answer_stale(directory,
+                                   table_find(directory->table,
+                                              load->user.text, load->user.len),
+                                   &wait->question, &facts);
         wait->answered(wait, &facts);
     }
-    if (record != NULL && entry != NULL && entry->record != NULL
-        && directory_usable(directory, entry) && record_partial(entry->record)
-        && number(rows, 0, COUNTER) >= entry->counter
-        && table_answer_put(entry, load->sender.text, load->sender.len,
-                            record))
-        table_account(directory->table, entry);
-    else
-        record_free(&record);
+    store_answer(load, record, rows == NULL ? 0 : number(rows, 0, COUNTER));
     free_load(load);
     directory_shrink(directory);
 }
@@ -267,10 +340,14 @@ on_loaded(void *context, const PGresult *rows)
         rows = NULL;
     if (rows != NULL && outdated(load, number(rows, 0, COUNTER))) {
         directory->counts.outdated++;
-        load->generation = directory->generation;
-        if (load->floor < directory->counter)
+        /* After a drop of everything the counter may have begun anew. */
+        if (load->generation != directory->generation
+            || load->floor < directory->counter)
             load->floor = directory->counter;
-        if (++load->tries < LOAD_TRIES && start_load(load))
+        load->generation = directory->generation;
+        if (++load->tries < LOAD_TRIES
+            && clock_boot_ms() - load->since < LOAD_AGAIN_MS
+            && start_load(load))
             return;
         rows = NULL;
     }
@@ -299,7 +376,7 @@ start_load(struct load *load)
 
 bool
 directory_load_user(struct directory *directory, struct entry *entry,
-          struct directory_wait *wait)
+                    struct directory_wait *wait)
 {
     struct load *load;
 
@@ -321,13 +398,25 @@ directory_load_user(struct directory *directory, struct entry *entry,
     return false;
 }
 
-void
-directory_load_floor(struct directory *directory, struct entry *entry,
-                     int64_t counter)
+static void
+raise_floor(struct load *load, int64_t counter)
 {
-    (void) directory;
-    if (entry->load != NULL && entry->load->floor < counter)
-        entry->load->floor = counter;
+    if (load->floor < counter)
+        load->floor = counter;
+}
+
+void
+directory_load_floor(struct directory *directory, const char *name,
+                     size_t len, int64_t counter)
+{
+    struct entry *entry = table_find(directory->table, name, len);
+    struct load *load;
+
+    if (entry != NULL && entry->load != NULL)
+        raise_floor(entry->load, counter);
+    for (load = directory->senders; load != NULL; load = load->next)
+        if (load->user.len == len && memcmp(load->user.text, name, len) == 0)
+            raise_floor(load, counter);
 }
 
 /* -- preloading ------------------------------------------------------------------------------- */

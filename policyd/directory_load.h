@@ -25,6 +25,7 @@ struct directory {
     bool live;
     int64_t counter;
     uint32_t generation; /* records of an earlier one are dropped ones */
+    struct load *senders; /* loads for a sender that are out */
     struct proof_key key;
 };
 
@@ -57,8 +58,8 @@ bool directory_load_sender(struct directory *directory, struct entry *entry,
                            struct directory_wait *wait);
 
 /* The user changed: what is loaded for him from before that is not taken. */
-void directory_load_floor(struct directory *directory, struct entry *entry,
-                          int64_t counter);
+void directory_load_floor(struct directory *directory, const char *name,
+                          size_t len, int64_t counter);
 
 /* Holds both classes of entries to their bounds. */
 void directory_shrink(struct directory *directory);
