@@ -50,7 +50,6 @@ END
     -o mynetworks=
     -o smtpd_sasl_auth_enable=yes
     -o smtpd_sasl_path=benchmaps
-    -o smtpd_sender_login_maps=$bench_maps
     -o smtpd_sender_restrictions=reject_authenticated_sender_login_mismatch
     -o smtpd_relay_restrictions=$emailing_login
 END
@@ -121,13 +120,10 @@ sub make_services {
     my %ports;
     @ports{@services} = Emailing::free_ports();
     make_peer($relay, $password);
-    append("$etc/main.cf", <<"END");
-default_transport = discard:
-relayhost =
-in_flow_delay = 0
-bench_maps = proxy:pgsql:$etc/bench-maps.cf
-proxy_read_maps = \$bench_maps
-END
+    system('postconf', '-c', $etc, '-e', 'default_transport=discard:',
+           'relayhost=', 'in_flow_delay=0',
+           "smtpd_sender_login_maps=proxy:pgsql:$etc/bench-maps.cf") == 0
+        or croak 'postconf';
     append("$etc/master.cf", "127.0.0.1:$ports{$_} inet n - y - - smtpd\n"
         . "    -o syslog_name=postfix/$_\n$common$own{$_}") for @services;
     $relay->service('start', $_) for qw(policyd postfix);
