@@ -22,7 +22,8 @@
 
 #define BOTH (CONF_POLICYD | CONF_MAILADMIN)
 
-enum option_type { TYPE_TEXT, TYPE_BOOL, TYPE_COUNT, TYPE_SECONDS, TYPE_CHOICE };
+enum option_type { TYPE_TEXT, TYPE_BOOL, TYPE_COUNT, TYPE_SECONDS,
+                   TYPE_CHOICE };
 
 struct choice {
     const char *word;

@@ -16,6 +16,7 @@ struct input {
     int fd;
     size_t start; /* of what was not handed out yet */
     size_t end;
+    unsigned long lines;
     char buf[INPUT_LINE_MAX + 2];
 };
 
@@ -45,6 +46,12 @@ bool
 input_is_terminal(const struct input *input)
 {
     return isatty(input->fd) == 1;
+}
+
+unsigned long
+input_lines(const struct input *input)
+{
+    return input->lines;
 }
 
 /* Reads more to the end of the buffer, which has room. 0 at the end of the
@@ -103,6 +110,7 @@ input_line(struct input *input, char **line_r, size_t *len_r)
     ssize_t n = 1;
 
     compact(input);
+    input->lines++;
     while ((newline = memchr(input->buf + scanned, '\n',
                              input->end - scanned)) == NULL) {
         scanned = input->end;

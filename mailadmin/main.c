@@ -147,7 +147,8 @@ static enum status
 run_session(struct session *session)
 {
     bool terminal = input_is_terminal(session->input);
-    unsigned long number = 0;
+    enum input_result result;
+    unsigned long number;
     char *line;
     size_t len;
 
@@ -157,8 +158,9 @@ run_session(struct session *session)
             fputs("> ", stdout);
             fflush(stdout);
         }
-        number++;
-        switch (input_line(session->input, &line, &len)) {
+        result = input_line(session->input, &line, &len);
+        number = input_lines(session->input);
+        switch (result) {
         case INPUT_LINE:
             run_line(session, line);
             break;
