@@ -19,7 +19,6 @@ struct record;
 struct table;
 struct table_answer;
 
-#define TABLE_PROOF_LEN 32
 #define TABLE_ANSWERS_MAX 64 /* of one user of very many grants */
 
 enum table_class { TABLE_USERS, TABLE_UNKNOWN, TABLE_CLASSES };
@@ -29,7 +28,7 @@ enum table_class { TABLE_USERS, TABLE_UNKNOWN, TABLE_CLASSES };
 struct entry {
     struct entry *newer, *older; /* in the list of its class */
     struct load *load;           /* a query that is out, or NULL */
-    unsigned char *proof;        /* of a verified password, or NULL */
+    unsigned char *proof;        /* see proof.h, or NULL */
     struct table_answer *answers; /* of a partial record, latest first */
     int64_t counter;             /* of the snapshot the record is from */
     uint32_t cost; /* bytes accounted for it */
