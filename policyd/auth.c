@@ -438,8 +438,12 @@ auth_set_clients(struct auth *auth, const char *list, char *error_r,
                      name);
             return false;
         }
-        if (count < AUTH_CLIENTS_MAX)
-            clients[count++] = entry.pw_uid;
+        if (count == AUTH_CLIENTS_MAX) {
+            snprintf(error_r, error_size, "auth_clients: more than %d users",
+                     AUTH_CLIENTS_MAX);
+            return false;
+        }
+        clients[count++] = entry.pw_uid;
     }
     memcpy(auth->clients, clients, count * sizeof(clients[0]));
     auth->clients_count = count;

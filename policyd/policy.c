@@ -141,8 +141,8 @@ on_answer(struct directory_wait *wait, const struct decide_facts *facts)
     struct question *question = &waiting->question;
     struct decide_request request = request_of(question);
 
-    decide(&question->policy->options, &request, facts, (int64_t) time(NULL),
-           &waiting->verdict);
+    decide_asked(&question->policy->options, &request, facts,
+                 (int64_t) time(NULL), &waiting->verdict);
     reply(question, &waiting->verdict);
     free(waiting);
 }
@@ -250,8 +250,8 @@ handle(void *context, struct conn *conn, char *buf,
 
         if (!directory_peek(policy->directory, &asked, &facts))
             return ask(&question, &verdict);
-        decide(&policy->options, &request, &facts, (int64_t) time(NULL),
-               &verdict);
+        decide_asked(&policy->options, &request, &facts, (int64_t) time(NULL),
+                     &verdict);
     }
     reply(&question, &verdict);
     return SERVER_ANSWERED;

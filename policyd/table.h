@@ -19,7 +19,6 @@ struct record;
 struct table;
 struct table_answer;
 
-#define TABLE_PROOF_LEN 32
 #define TABLE_ANSWERS_MAX 64 /* of one user of very many grants */
 
 enum table_class { TABLE_USERS, TABLE_UNKNOWN, TABLE_CLASSES };
@@ -29,7 +28,7 @@ struct entry {
     struct entry *newer, *older; /* in the list of its class */
     struct record *record;       /* NULL: none, see known */
     struct load *load;           /* a query that is out, or NULL */
-    unsigned char *proof;        /* of a verified password, or NULL */
+    unsigned char *proof;        /* see proof.h, or NULL */
     struct table_answer *answers; /* of a partial record, latest first */
     uint64_t loaded;             /* clock_boot_ms() */
     int64_t counter;             /* of the snapshot the record is from */
