@@ -300,45 +300,47 @@ grammar_match(const struct command *commands, size_t count,
     return NULL;
 }
 
+/* What one command has to say. Its options are told of once it is named, and
+ * only when none of them waits for its argument. */
+static void
+next_of(const struct command *command, char *const *words, size_t count,
+        const struct listener *listener)
+{
+    static struct words copy;
+    struct arguments arguments = {0};
+    struct match match = {command->pattern, &copy, &arguments, 0, NULL};
+    struct token token;
+
+    memcpy(copy.word, words, count * sizeof(words[0]));
+    copy.count = count;
+    copy.next = 0;
+    if (!take_options(&match))
+        return;
+    memcpy(copy.word, words, count * sizeof(words[0]));
+    copy.count = count;
+    arguments.given_count = 0;
+    match.listener = count > 0 ? listener : NULL;
+    take_options(&match);
+    match.listener = listener;
+    while (next_token(&match.pattern, &token)
+           && (token.text[0] == '[' ? match_group(&match, token)
+                                    : match_token(&match, &token)))
+        ;
+}
+
 void
 grammar_next(const struct command *commands, size_t count,
              char *const *words, size_t words_count, grammar_next_fn *fn,
              void *context)
 {
     const struct listener listener = {fn, context};
-    struct arguments arguments;
-    static struct words copy;
     size_t i;
 
     if (words_count > GRAMMAR_WORDS)
         return;
-    for (i = 0; i < count; i++) {
-        struct match match = {commands[i].pattern, &copy, &arguments, 0,
-                              NULL};
-
-        if (!begins(&commands[i], words, words_count))
-            continue;
-        memset(&arguments, 0, sizeof(arguments));
-        memcpy(copy.word, words, words_count * sizeof(words[0]));
-        copy.count = words_count;
-        copy.next = 0;
-        /* Options of a command are of use once it is named. */
-        match.listener = words_count > 0 ? &listener : NULL;
-        if (!take_options(&match))
-            continue;
-        match.listener = &listener;
-        match.pattern = commands[i].pattern;
-        match.arguments = &arguments;
-        memset(&arguments, 0, sizeof(arguments));
-        while (true) {
-            struct token token;
-
-            if (!next_token(&match.pattern, &token)
-                || (token.text[0] == '[' ? !match_group(&match, token)
-                                         : !match_token(&match, &token)))
-                break;
-        }
-    }
+    for (i = 0; i < count; i++)
+        if (begins(&commands[i], words, words_count))
+            next_of(&commands[i], words, words_count, &listener);
 }
 
 bool
