@@ -93,13 +93,17 @@ $emailing_conf)"
     esac
 }
 
+# A name and an address of nobody (RFC 3849), others each time: guesses count
+# against both.
 check_sockets() {
+    local one
+    one=$(openssl rand -hex 8)
     check_socket policy_listen unix:emailing/policy \
         request=smtpd_access_policy,protocol_state=RCPT,\
 sasl_username=doctor-nobody,sender=nobody@doctor.invalid 'action=553 *' || :
     check_socket auth_listen unix:emailing/auth \
-        request=auth,user=doctor-nobody,password=bm8=,client=127.0.0.1,\
-service=doctor 'status=denied*' || :
+        "request=auth,user=doctor-$one,password=bm8=,\
+client=2001:db8:${one:0:4}:${one:4:4}::1,service=doctor" 'status=denied*' || :
 }
 
 plugin_file() {
@@ -126,7 +130,7 @@ check_plugin() {
     file=$(SASL_PATH=$path plugin_file)
     viewer=$(command -v saslpluginviewer || command -v pluginviewer || :)
     if [ -n "$viewer" ]; then
-        if timeout 10 "$viewer" -a 2>&1 | grep -qw emailing; then
+        if timeout 10 "$viewer" -a 2>&1 | grep -w emailing >/dev/null; then
             good "libsasl finds the plugin"
             return
         fi
@@ -378,7 +382,7 @@ command_doctor() {
     fi
     check_relay
     if [ "$failures" -gt 0 ]; then
-        say "$failures things to set right"
+        say "to set right: $failures"
         exit 1
     fi
     say "all is well"

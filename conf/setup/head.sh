@@ -80,7 +80,7 @@ smtpd_services() {
 }
 
 has_service() { # NAME/TYPE
-    smtpd_services | grep -q "^$1 "
+    smtpd_services | grep "^$1 " >/dev/null
 }
 
 # override DIR SERVICE PARAMETER: its value in master.cf; false without one

@@ -10,31 +10,42 @@ act=check
 changes=0
 
 change() { # TEXT COMMAND...
-    local text=$1
+    local text=$1 error
     shift
     changes=$((changes + 1))
     if [ "$act" = check ]; then
         say "would set $text"
     else
         say "set $text"
-        "$@" || die "$text: failed; emailing-setup postfix --undo takes" \
-            "back what was done"
+        error=$("$@" 2>&1) || die "$text: ${error##*$'\n'};" \
+            "emailing-setup postfix --undo takes back what was done"
     fi
 }
 
-# Settings of the fragments, NAME=VALUE a line.
-main_settings() {
-    main_cf | awk '
-        /^#/ || /^$/ { next }
+# settings: of main.cf on standard input, NAME=VALUE a line
+settings() {
+    awk '
+        /^#/ || /^[ \t]*$/ { next }
         /^[ \t]/ { sub(/^[ \t]+/, " "); line = line $0; next }
         { if (line != "") print line; line = $0 }
-        END { print line }' | sed 's/ *= */=/'
+        END { if (line != "") print line }' | sed 's/[ \t]*=[ \t]*/=/'
+}
+
+# Settings of the fragments.
+main_settings() {
+    main_cf | settings
+}
+
+# main_value NAME: as it stands in main.cf; false where it does not
+main_value() {
+    local line
+    line=$(settings <"$config_dir/main.cf" | grep "^$1=" | tail -n 1) ||
+        return 1
+    say "${line#*=}"
 }
 
 master_settings() {
-    master_cf | sed -n \
-        -e 's/^ *-o \([a-z_]*=.*\)$/\1/p' \
-        -e 's/^ *-o { *\([a-z_]*\) *= *\(.*[^ ]\) *}$/\1=\2/p' |
+    master_cf | sed -n 's/^ *-o \([a-z_]*=.*\)$/\1/p' |
         sed "s|^syslog_name=.*|syslog_name=postfix/${service##*:}|"
     if [ "$service" = submissions ] || [ "$service" = smtps ] ||
         [ "${service##*:}" = 465 ]; then
@@ -55,8 +66,19 @@ save() {
     file=$(sasl_target)
     if [ ! -e "$saved/sasl.path" ]; then
         [ ! -e "$file" ] || cp -p "$file" "$saved/sasl.conf"
+        [ -d "${file%/*}" ] || : >"$saved/sasl.made"
         say "$file" >"$saved/sasl.path"
     fi
+}
+
+# What others changed between two applies must not get lost at undo.
+note_foreign() {
+    local file
+    [ -f "$saved/sums" ] || return 0
+    for file in "$config_dir/main.cf" "$config_dir/master.cf" \
+        "$(sasl_target)"; do
+        unchanged "$file" || say "$file" >>"$saved/foreign"
+    done
 }
 
 note_sums() {
@@ -66,6 +88,7 @@ note_sums() {
 
 unchanged() { # FILE: as we left it
     [ -f "$saved/sums" ] && [ -f "$1" ] &&
+        ! grep -qxF "$1" "$saved/foreign" 2>/dev/null &&
         grep -qxF "$(sha256sum "$1")" "$saved/sums"
 }
 
@@ -76,16 +99,17 @@ sasl_target() {
     say "${name%/*}/smtpd.conf"
 }
 
+# The limits are the host's to choose; the restrictions are not.
 apply_main() {
-    local name value
+    local name value there
     while IFS='=' read -r name value; do
-        if ! pc -n 2>/dev/null | grep -q "^$name = "; then
-            change "main.cf: $name = $value" pc -e "$name = $value"
-        elif [ "$name" = emailing_check ] || [ "$name" = emailing_login ]; then
-            # The limits are the host's to choose; these two are not.
-            [ "$(pc -h "$name")" = "$value" ] ||
-                change "main.cf: $name = $value" pc -e "$name = $value"
+        if there=$(main_value "$name"); then
+            [ "$there" != "$value" ] || continue
+            case $name in
+            *_limit) continue ;;
+            esac
         fi
+        change "main.cf: $name = $value" pc -e "$name = $value"
     done < <(main_settings)
 }
 
@@ -144,6 +168,7 @@ apply() {
         ;;
     esac
     save
+    note_foreign
     apply_main
     apply_master
     apply_sasl
@@ -156,7 +181,6 @@ apply() {
         say "nothing to change"
     fi
     audit
-    [ "$warnings" = 0 ]
 }
 
 check() {
@@ -176,8 +200,8 @@ check() {
 undo_main() {
     local name _
     while IFS='=' read -r name _; do
-        if pc -n 2>/dev/null | grep -q "^$name = "; then
-            pc -X "$name"
+        if main_value "$name" >/dev/null; then
+            pc -X "$name" 2>/dev/null
         fi
     done < <(main_settings)
 }
@@ -185,15 +209,15 @@ undo_main() {
 undo_service() {
     local name value
     has_service "$service/inet" || return 0
-    if ! postconf -c "$saved" -M "$service/inet" 2>/dev/null | grep -q .; then
-        pc -MX "$service/inet"
+    if [ -z "$(postconf -c "$saved" -M "$service/inet" 2>/dev/null)" ]; then
+        pc -MX "$service/inet" 2>/dev/null
         return
     fi
     while IFS='=' read -r name value; do
         if value=$(override "$saved" "$service/inet" "$name"); then
-            pc -P "$service/inet/$name=$value"
+            pc -P "$service/inet/$name=$value" 2>/dev/null
         elif override "$config_dir" "$service/inet" "$name" >/dev/null; then
-            pc -PX "$service/inet/$name"
+            pc -PX "$service/inet/$name" 2>/dev/null
         fi
     done < <(master_settings)
 }
@@ -215,6 +239,7 @@ undo_sasl() {
         cp -p "$saved/sasl.conf" "$file"
     else
         rm -f "$file"
+        [ ! -e "$saved/sasl.made" ] || rmdir "${file%/*}" 2>/dev/null || :
     fi
 }
 
