@@ -19,7 +19,8 @@
 #include <unistd.h>
 
 #define BACKLOG 4096
-#define INPUT_SIZE 65536
+#define INPUT_SIZE ATTR_BLOCK_MAX
+#define KEPT_MIN 1024
 #define OUTPUT_SIZE 65536
 #define REPLY_MAX 4096
 #define SWEEP_MS 1000
@@ -44,7 +45,7 @@ struct conn {
 
     struct attr_reader reader;
     char *kept; /* input from the first byte of an unfinished block on */
-    size_t kept_len;
+    size_t kept_len, kept_size;
     char *reply; /* while it is being written */
 
     void (*cancel)(void *waiting);
@@ -131,7 +132,7 @@ forget_kept(struct conn *conn)
     secret_wipe(conn->kept, conn->kept_len); /* it may hold a password */
     free(conn->kept);
     conn->kept = NULL;
-    conn->kept_len = 0;
+    conn->kept_len = conn->kept_size = 0;
 }
 
 static void
@@ -252,23 +253,49 @@ flush(struct conn *conn)
 
 /* -- input -------------------------------------------------------------------- */
 
-/* Keeps the rest of the input until more comes. */
-static void
-keep(struct conn *conn, const char *rest, size_t len)
+/* Keeps input, behind what is kept, until more comes. The room doubles: many
+ * small pieces cost no more than a few large ones. */
+static bool
+keep(struct conn *conn, const char *input, size_t len)
 {
-    char *kept = NULL;
+    size_t need = conn->kept_len + len;
+    size_t size = conn->kept_size > 0 ? conn->kept_size : KEPT_MIN;
+    char *kept;
 
-    if (len > 0) {
-        kept = malloc(len);
+    while (size < need)
+        size *= 2;
+    if (size > conn->kept_size) {
+        kept = malloc(size);
         if (kept == NULL) {
             conn_close(conn, "out of memory");
-            return;
+            return false;
         }
-        memcpy(kept, rest, len);
+        if (conn->kept_len > 0)
+            memcpy(kept, conn->kept, conn->kept_len);
+        forget_kept(conn);
+        conn->kept = kept;
+        conn->kept_size = size;
     }
-    forget_kept(conn);
-    conn->kept = kept;
-    conn->kept_len = len;
+    memcpy(conn->kept + need - len, input, len);
+    conn->kept_len = need;
+    return true;
+}
+
+/* Drops the first used bytes of what is kept. */
+static void
+drop_kept(struct conn *conn, size_t used)
+{
+    size_t rest = conn->kept_len - used;
+
+    if (rest == 0) {
+        forget_kept(conn);
+        return;
+    }
+    if (used == 0)
+        return;
+    memmove(conn->kept, conn->kept + used, rest);
+    secret_wipe(conn->kept + rest, used);
+    conn->kept_len = rest;
 }
 
 /* Handles one whole block. False when no further block can be taken now. */
@@ -299,8 +326,8 @@ handle_block(struct conn *conn, char *block)
     return !conn->closing && conn->reply == NULL;
 }
 
-/* Takes the blocks there are in buf and keeps the rest. */
-static void
+/* Takes the blocks there are in buf. Returns how many bytes they are. */
+static size_t
 take_blocks(struct conn *conn, char *buf, size_t len)
 {
     const struct protocol *protocol = conn->server->protocol;
@@ -319,15 +346,14 @@ take_blocks(struct conn *conn, char *buf, size_t len)
         case ATTR_BAD:
             flush(conn);
             conn_close(conn, error);
-            return;
+            return at;
         case ATTR_MORE:
             more = false;
             break;
         }
     }
     flush(conn);
-    if (!conn->closing)
-        keep(conn, buf + at, len - at);
+    return at;
 }
 
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf);
@@ -358,20 +384,22 @@ settle(struct conn *conn)
         conn_close(conn, "cannot read on");
 }
 
+/* The blocks there are in what is kept. */
+static void
+take_kept(struct conn *conn)
+{
+    size_t used = take_blocks(conn, conn->kept, conn->kept_len);
+
+    if (!conn->closing)
+        drop_kept(conn, used);
+}
+
 /* After a reply has left: the blocks that came meanwhile, then the client. */
 static void
 conn_continue(struct conn *conn)
 {
-    char *kept = conn->kept;
-    size_t len = conn->kept_len;
-
-    if (kept != NULL && !conn->busy) {
-        conn->kept = NULL;
-        conn->kept_len = 0;
-        take_blocks(conn, kept, len);
-        secret_wipe(kept, len);
-        free(kept);
-    }
+    if (conn->kept_len > 0 && !conn->busy)
+        take_kept(conn);
     settle(conn);
 }
 
@@ -381,25 +409,26 @@ on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
     struct conn *conn = handle->data;
 
     (void) suggested;
-    *buf = uv_buf_init(conn->server->input, INPUT_SIZE);
+    /* With what is kept no more than a block can be: what is kept and has no
+     * end is less. */
+    *buf = uv_buf_init(conn->server->input,
+                       (unsigned int) (INPUT_SIZE - conn->kept_len));
 }
 
-/* More input for an unfinished block: behind what is kept. */
+/* Takes the blocks there are in new input, and keeps the rest. */
 static void
-take_more(struct conn *conn, const char *input, size_t len)
+take_input(struct conn *conn, char *input, size_t len)
 {
-    size_t kept = conn->kept_len;
-    char *joined = malloc(kept + len);
+    size_t used;
 
-    if (joined == NULL) {
-        conn_close(conn, "out of memory");
+    if (conn->kept_len > 0) {
+        if (keep(conn, input, len))
+            take_kept(conn);
         return;
     }
-    memcpy(joined, conn->kept, kept);
-    memcpy(joined + kept, input, len);
-    take_blocks(conn, joined, kept + len);
-    secret_wipe(joined, kept + len);
-    free(joined);
+    used = take_blocks(conn, input, len);
+    if (!conn->closing && used < len)
+        keep(conn, input + used, len - used);
 }
 
 static void
@@ -417,10 +446,7 @@ on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
             conn_close(conn, NULL);
         return;
     }
-    if (conn->kept_len > 0)
-        take_more(conn, buf->base, (size_t) n);
-    else
-        take_blocks(conn, buf->base, (size_t) n);
+    take_input(conn, buf->base, (size_t) n);
     settle(conn);
 }
 

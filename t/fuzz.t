@@ -39,7 +39,7 @@ for my $target (sort keys %runs) {
     mkdir "$dir/new-$target" or die $!;
     my ($status, $out, $err) = run(["$dir/$target", "-runs=$runs{$target}",
         '-seed=1', '-max_len=4096', '-timeout=20', '-max_total_time=20',
-        '-print_final_stats=1', "-artifact_prefix=$dir/", "$dir/new-$target",
+        '-rss_limit_mb=512', '-print_final_stats=1', "-artifact_prefix=$dir/", "$dir/new-$target",
         $seeds]);
     is $status, 0, "$target: nothing found" or diag substr $err, -4000;
     my ($done) = $err =~ /number_of_executed_units: (\d+)/;
