@@ -600,10 +600,10 @@ db_new(uv_loop_t *loop, struct target *target,
        const struct db_options *options, const struct db_events *events)
 {
     struct db *db = calloc(1, sizeof(*db));
-    bool ok = db != NULL;
+    bool ok;
     size_t i;
 
-    if (!ok)
+    if (db == NULL)
         return NULL;
     db->loop = loop;
     db->target = target;
