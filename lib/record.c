@@ -207,7 +207,7 @@ static int
 compare_grants(const void *a, const void *b, void *context)
 {
     const struct record *record = context;
-    const struct grant *left = a;
+    const struct grant *left = a, *right = b;
     int order = compare(left->kind, text_at(record, left->offset), left->len,
                         record, b);
     int64_t left_until, right_until;
@@ -216,7 +216,9 @@ compare_grants(const void *a, const void *b, void *context)
         return order;
     left_until = until(record, a);
     right_until = until(record, b);
-    return left_until == right_until ? 0 : left_until > right_until ? -1 : 1;
+    if (left_until != right_until)
+        return left_until > right_until ? -1 : 1;
+    return left->ends - right->ends;
 }
 
 struct record *
