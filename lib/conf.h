@@ -51,6 +51,7 @@ struct conf {
     enum log_target log_to;
     enum log_level log_level;
     bool log_permits;
+    bool refusal_reference;
 };
 
 /*
@@ -64,9 +65,10 @@ struct conf *conf_load(enum conf_program program, const char *path,
 void conf_free(struct conf **conf);
 
 /*
- * Takes into *running what SIGHUP may change, from *fresh. Returns a
- * newly allocated, comma separated list of changed options that need a restart,
- * "" for none, NULL when out of memory.
+ * Takes into *running what SIGHUP may change, from *fresh. Returns a newly
+ * allocated, comma separated list of changed options that need a restart, ""
+ * for none, NULL when out of memory. Texts of *running, and what came from
+ * conf_decide_options(), may be gone once *fresh is freed: take them anew.
  */
 char *conf_reload(struct conf *running, struct conf *fresh);
 

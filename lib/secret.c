@@ -54,7 +54,7 @@ is_md5(const char *stored)
            && strspn(stored, "0123456789abcdefABCDEF") == MD5_HEX_LEN;
 }
 
-/* Decodes exactly the canonical base64 of 1..size bytes; 0 on anything else. */
+/* Decodes exactly the canonical base64 of 1..size bytes; 0 on all else. */
 static size_t
 decode_base64(const char *text, size_t len, unsigned char *out, size_t size)
 {

@@ -2,7 +2,9 @@
 #ifndef POLICYD_HISTOGRAM_H
 #define POLICYD_HISTOGRAM_H
 
-/* How long things took, in buckets for Prometheus. Zeroed, it is empty. */
+/*
+ * How long things took, in buckets for Prometheus. Zeroed, it is empty.
+ */
 
 #include <stdint.h>
 #include <stdio.h>

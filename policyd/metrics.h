@@ -2,7 +2,9 @@
 #ifndef POLICYD_METRICS_H
 #define POLICYD_METRICS_H
 
-/* Everything that policyd counts, in the Prometheus text format. */
+/*
+ * Everything that policyd counts, in the Prometheus text format.
+ */
 
 #include <stdio.h>
 

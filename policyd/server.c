@@ -308,16 +308,15 @@ handle_block(struct conn *conn, char *block)
 {
     struct server *server = conn->server;
     const struct protocol *protocol = server->protocol;
-    struct attr_reader reader = conn->reader;
     const char *error = NULL;
     enum server_handled handled;
 
-    attr_reader_reset(&conn->reader);
     list_move(conn, &server->idle); /* the next block has its own time */
     conn->handling = conn->busy = true;
-    handled = protocol->handle(server->context, conn, block, reader.values,
-                               &error);
+    handled = protocol->handle(server->context, conn, block,
+                               conn->reader.values, &error);
     conn->handling = false;
+    attr_reader_reset(&conn->reader);
     if (handled == SERVER_CLOSE) {
         flush(conn); /* the replies before this block */
         conn_close(conn, error);

@@ -23,14 +23,15 @@ note "EMAILING_SEED=$seed";
 
 my $NOW = 1_000_000;
 
-# -- the world -----------------------------------------------------------------
+# -- the world ----------------------------------------------------------------
 
 # U-labels with their A-labels, and labels that are none.
 my %a_label = ("b\xc3\xbccher" => 'xn--bcher-kva', "\xc3\xa9" => 'xn--9ca',
     "bu\xcc\x88cher" => 'xn--bcher-kva',
     "\xe4\xbe\x8b\xe5\xad\x90" => 'xn--fsqu00a');
 my @no_label = ("\xe2\x84\xaa", "te\xe2\x84\xaa", "\xef\xbd\x81",
-    "test1\xe3\x80\x82com", "\xc3\x89", "\xc3\xa9\xe2\x84\xaa", "a\xe2\x80\x8b");
+    "test1\xe3\x80\x82com", "\xc3\x89", "\xc3\xa9\xe2\x84\xaa",
+    "a\xe2\x80\x8b");
 my @domains = qw(test1.com sub.test1.com a.sub.test1.com eviltest1.com com
     test1.com.evil.example evil.example localhost ab--cd.com 10.0.0.1
     xn--bcher-kva.example xn--9ca.xn--bcher-kva.example example [10.0.0.1]);
@@ -124,7 +125,7 @@ sub some_case {
     return \%case;
 }
 
-# -- the reference -------------------------------------------------------------
+# -- the reference ------------------------------------------------------------
 
 # The domain in normal form, or nothing.
 sub domain {
@@ -250,9 +251,12 @@ sub reference {
     return $refuse->($reason);
 }
 
-# -- both ----------------------------------------------------------------------
+# -- both ---------------------------------------------------------------------
 
-sub escape { return $_[0] =~ s/([^\x21-\x5b\x5d-\x7e])/sprintf '\x%02x', ord $1/ger }
+sub escape {
+    my ($text) = @_;
+    return $text =~ s/([^\x21-\x5b\x5d-\x7e])/sprintf '\x%02x', ord $1/ger;
+}
 
 sub wire {
     my ($case) = @_;

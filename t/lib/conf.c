@@ -254,7 +254,8 @@ test_listen(void **state)
             "status_listen: must be ADDRESS:PORT");
     refused("status_listen = localhost:0", 1,
             "status_listen: port must be 1 to 65535");
-    conf = load("policy_listen = 'inet:[::1]:65535' status_listen = '[::1]:1'");
+    conf = load("policy_listen = 'inet:[::1]:65535'\n"
+                "status_listen = '[::1]:1'");
     conf_free(&conf);
 }
 

@@ -48,6 +48,15 @@ static const struct {
     {"$1$saltstri$YMyguxXMBpd2TEZ.vS/3q1", "Hello world!", SECRET_CRYPT},
     {"rl.3StKT.4T8M", "rasmusle", SECRET_CRYPT},
     {RFC7677, "pencil", SECRET_SCRAM},
+    /* PostgreSQL 15 */
+    {"SCRAM-SHA-256$4096:d9rm7jxyJ1Yupcu6mnEXfA==$"
+     "S/VBzPfhAhVLN0ymgZyG8WTXasZOgfi5cfuGZN3YoM4=:"
+     "bGl+AGGxF4qnpEuLOZJ/ZkH3pwVspJxTev57X3NNMyQ=",
+     "pencil", SECRET_SCRAM},
+    {"SCRAM-SHA-256$4096:buoVgF7zVSSPOkYHLLEY0Q==$"
+     "6RDkhTqlJzQiOsGC37vgXk0JOJmR6XrV4fj7sWu5KzE=:"
+     "yCFh3p+J0b5bJjRHIDxvwFj/lITPtWOeNfNwzhH7ijY=",
+     "p\\xc3\\xa4ss w", SECRET_SCRAM},
     /* MD5 of "demo" and of "test", as the original stored it */
     {"fe01ce2a7fbac8fafaed7c982a04e229", "demo", SECRET_MD5},
     {"098F6BCD4621D373CADE4E832627B4F6", "test", SECRET_MD5},
@@ -144,9 +153,11 @@ test_unusable(void **state)
 static void
 test_bad_scram(void **state)
 {
-    static const char salt[] = "W22ZaJ0SNY7soEsUEjb6gQ==",
-                      stored[] = "WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=",
-                      server[] = "wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=";
+    static const char salt[] = "W22ZaJ0SNY7soEsUEjb6gQ==";
+    static const char stored[] =
+        "WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=";
+    static const char server[] =
+        "wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=";
     static const struct {
         const char *iterations, *salt, *stored, *server;
     } cases[] = {
@@ -154,7 +165,8 @@ test_bad_scram(void **state)
         {"0", salt, stored, server},        {"-4096", salt, stored, server},
         {"04096", salt, stored, server},    {"+4096", salt, stored, server},
         {" 4096", salt, stored, server},    {"4096 ", salt, stored, server},
-        {"", salt, stored, server},         {"4294971392", salt, stored, server},
+        {"", salt, stored, server},
+        {"4294971392", salt, stored, server},
         {"18446744073709555712", salt, stored, server},
         {"4096", "", stored, server},       {"4096", "====", stored, server},
         {"4096", "W22Z J0SNY7soEsUEjb6gQ==", stored, server},

@@ -116,8 +116,8 @@ is $r->{out}, <<'END', 'its output';
 Bye
 END
 is $r->{err}, <<'END', 'its messages';
-mailadmin: line 3: unknown command (see: mailadmin help)
-mailadmin: line 4: no such user: nobody
+mailadmin: line 4: unknown command (see: mailadmin help)
+mailadmin: line 5: no such user: nobody
 END
 $stored = $pg->psql("SELECT passwd FROM emailing_users WHERE name = 'test3'");
 is crypt('secret4', $stored), $stored, 'passwd in a session';

@@ -1,7 +1,8 @@
 #!/usr/bin/perl
 # SPDX-License-Identifier: MIT
 #
-# Each header compiles alone, and twice, and says what it is.
+# Each header compiles alone, and twice, with gcc and with clang, and says what
+# it is.
 use strict;
 use warnings;
 
@@ -12,7 +13,7 @@ use Test::More;
 
 use Emailing qw(build run top);
 
-my @cc = split ' ', $ENV{CC} || 'cc';
+my @compilers = qw(gcc clang);
 my @packages = qw(libconfuse libuv libpq libidn2 jansson libcrypto libsasl2
     libmicrohttpd libedit);
 my @flags = (split(' ', qx(pkg-config --cflags @packages)),
@@ -23,13 +24,15 @@ chdir top() or die;
 my @headers = sort glob '{lib,policyd,saslplugin,mailadmin}/*.h';
 cmp_ok @headers, '>', 5, 'the headers were found';
 for my $header (@headers) {
-    my ($status, $out, $err) = run([@cc, @flags],
-        qq(#include "config.h"\n#include "$header"\n#include "$header"\n));
-    is $status, 0, "$header compiles alone" or diag $err;
+    for my $cc (@compilers) {
+        my ($status, $out, $err) = run([$cc, @flags],
+            qq(#include "config.h"\n) . qq(#include "$header"\n) x 2);
+        is $status, 0, "$cc compiles $header alone" or diag $err;
+    }
     open my $in, '<', $header or die;
     my $text = do { local $/; <$in> };
     my $guard = uc $header =~ s/\W/_/gr;
-    like $text, qr{\A/\* SPDX[^\n]*\n#ifndef $guard\n#define $guard\n\n/\*\n},
+    like $text, qr{\A/\* SPDX[^\n]*\n#ifndef $guard\n#define $guard\n\n/\*[ \n]},
         '... opens with its guard and what it is';
 }
 
