@@ -58,7 +58,8 @@ my %place;
 {
     my $text = slurp(build() . '/Makefile');
     for my $name (qw(bindir sbindir confdir sasl_plugindir sqldir mandir docdir
-                     exampledir sysusersdir tmpfilesdir systemdsystemunitdir)) {
+                     exampledir sysusersdir tmpfilesdir systemdsystemunitdir
+                     completionsdir)) {
         my $value = "\$($name)";
         for (1 .. 9) {
             $value =~ s/\$[({](\w+)[)}]/$text =~ m{^$1 = ?(.*)$}m ? $1 : ''/ge;
@@ -86,6 +87,8 @@ wanted('sysusersdir', 644, 'emailing.conf');
 wanted('tmpfilesdir', 644, 'emailing.conf');
 wanted('systemdsystemunitdir', 644, qw(emailing-policyd-auth.socket
        emailing-policyd.socket emailing-policyd.service));
+
+wanted('completionsdir', 644, 'mailadmin') if $place{completionsdir};
 
 make('install');
 is_deeply installed(), \%wanted, 'these files, in these modes';
