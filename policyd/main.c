@@ -5,6 +5,7 @@
  */
 #include "config.h"
 
+#include "policyd/auth.h"
 #include "policyd/daemon.h"
 #include "policyd/notify.h"
 #include "policyd/sockets.h"
@@ -92,6 +93,7 @@ read_configuration(struct program *program, char *error_r, size_t size)
 {
     const struct conf *conf;
     struct target *target;
+    struct auth probe;
     char why[ERROR_MAX / 2];
 
     program->conf = conf_load(CONF_POLICYD, program->path, error_r, size);
@@ -101,7 +103,8 @@ read_configuration(struct program *program, char *error_r, size_t size)
     if (!sockets_check(conf->policy_listen, conf->queue_directory, why,
                        sizeof(why))
         || !sockets_check(conf->auth_listen, conf->queue_directory, why,
-                          sizeof(why))) {
+                          sizeof(why))
+        || !auth_set_clients(&probe, conf->auth_clients, why, sizeof(why))) {
         snprintf(error_r, size, "%s: %s", program->path, why);
         return false;
     }
@@ -127,6 +130,7 @@ limit_process(void)
         setrlimit(RLIMIT_NOFILE, &files);
     }
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGHUP, SIG_IGN); /* until it can be obeyed */
     umask(077);
 }
 

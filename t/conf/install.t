@@ -80,7 +80,7 @@ wanted('sasl_plugindir', 755, 'libemailing.so');
 wanted('sqldir', 644, 'README', map { s{.*/}{}r } glob top() . '/sql/*.sql');
 wanted('mandir', 644, map { m{/([^/]+\.(\d))\z} ? "man$2/$1" : () }
        glob top() . '/conf/man/*.[1-8]');
-wanted('docdir', 644, qw(LICENSE NEWS));
+wanted('docdir', 644, qw(LICENSE NEWS README));
 wanted('exampledir', 644, qw(emailing.conf mailadmin.conf main.cf master.cf
                              smtpd.conf));
 wanted('sysusersdir', 644, 'emailing.conf');
