@@ -121,7 +121,7 @@ local $ENV{XDG_RUNTIME_DIR} = "$tmp/pod/xdg";
 # The packages that ours need, for a container without a network.
 inside('dependencies', 1, 'cd /debs && apt-get -qq update && apt-get -qq \\
     -o APT::Sandbox::User=root download libuv1 libconfuse2 libconfuse-common \\
-    libjansson4 libmicrohttpd12 libedit2 libbsd0 libmd0");
+    libjansson4 libmicrohttpd12 libedit2 libbsd0 libmd0');
 succeeds('an image', 'podman', 'import', "$tmp/base.tar", 'localhost/base:1');
 my $box = "emailing-$$";
 succeeds('a container', 'podman', 'run', '-d', '--name', $box, '--network',
