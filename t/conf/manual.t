@@ -31,7 +31,7 @@ for my $path (@pages) {
 }
 
 # Pages of other packages that ours may refer to.
-my %others = map { $_ => 1 } qw(postconf(1) postconf(5) smtpd(8) sendmail(1)
+my %others = map { $_ => 1 } qw(postconf(1) postconf(5) postmap(1) access(5) smtpd(8) sendmail(1)
     pg_restore(1) saslpluginviewer(8) sd_notify(3) syslog(3) systemd(1)
     mailadmin(1) psql(1) libpq(3) editline(7) editrc(5));
 for my $name (sort keys %page) {
