@@ -34,7 +34,8 @@ sub start_servers {
                          users => $users };
     }
     bench::System::preloaded($_, $_->{users}) for @servers[1 .. $#servers];
-    my ($few, $middle) = @{ $plan->{users} }[0, @{ $plan->{users} } > 1 ? 1 : 0];
+    my $few = $plan->{users}[0];
+    my $middle = $plan->{users}[1] // $few;
     my $logging = $system->start_policyd('logging', $system->database($few),
         { %cached, log_permits => 'yes' });
     bench::System::preloaded($logging, $few);
