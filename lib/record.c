@@ -207,7 +207,7 @@ static int
 compare_grants(const void *a, const void *b, void *context)
 {
     const struct record *record = context;
-    const struct grant *left = a;
+    const struct grant *left = a, *right = b;
     int order = compare(left->kind, text_at(record, left->offset), left->len,
                         record, b);
     int64_t left_until, right_until;
@@ -216,7 +216,9 @@ compare_grants(const void *a, const void *b, void *context)
         return order;
     left_until = until(record, a);
     right_until = until(record, b);
-    return left_until == right_until ? 0 : left_until > right_until ? -1 : 1;
+    if (left_until != right_until)
+        return left_until > right_until ? -1 : 1;
+    return left->ends - right->ends;
 }
 
 struct record *
@@ -322,12 +324,12 @@ record_old_secret(const struct record *record, int64_t now)
     return text_at(record, record->old_secret);
 }
 
-enum record_match
-record_find(const struct record *record, enum record_kind kind,
-            const char *text, size_t len, int64_t now)
+/* NULL when there is none; else the longest lasting. */
+static const struct grant *
+find(const struct record *record, enum record_kind kind, const char *text,
+     size_t len)
 {
     size_t low = 0, high = record->grants;
-    const struct grant *grant;
 
     /* The first that is not less: the longest lasting of equals. */
     while (low < high) {
@@ -338,11 +340,31 @@ record_find(const struct record *record, enum record_kind kind,
         else
             high = middle;
     }
-    if (low == record->grants)
-        return RECORD_NONE;
-    grant = &record->grant[low];
-    if (compare(kind, text, len, record, grant) != 0)
+    if (low == record->grants
+        || compare(kind, text, len, record, &record->grant[low]) != 0)
+        return NULL;
+    return &record->grant[low];
+}
+
+enum record_match
+record_find(const struct record *record, enum record_kind kind,
+            const char *text, size_t len, int64_t now)
+{
+    const struct grant *grant = find(record, kind, text, len);
+
+    if (grant == NULL)
         return RECORD_NONE;
     return !grant->ends || now < until(record, grant) ? RECORD_GRANTED
                                                       : RECORD_ENDED;
+}
+
+bool
+record_find_end(const struct record *record, enum record_kind kind,
+                const char *text, size_t len, int64_t *end_r)
+{
+    const struct grant *grant = find(record, kind, text, len);
+
+    if (grant != NULL)
+        *end_r = until(record, grant);
+    return grant != NULL;
 }

@@ -66,4 +66,9 @@ enum record_match record_find(const struct record *record,
                               enum record_kind kind, const char *text,
                               size_t len, int64_t now);
 
+/* When such a grant ends, the longest lasting of several: the second since the
+ * epoch, INT64_MAX for never. False when there is none. */
+bool record_find_end(const struct record *record, enum record_kind kind,
+                     const char *text, size_t len, int64_t *end_r);
+
 #endif

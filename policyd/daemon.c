@@ -128,6 +128,7 @@ apply(struct daemon *daemon)
     hash_pool_set_policy(daemon->hashes, &conf->secret_policy);
     daemon->policy.options = conf_decide_options(conf);
     daemon->policy.log_permits = conf->log_permits;
+    daemon->policy.refusal_reference = conf->refusal_reference;
     daemon->auth.secret_policy = conf->secret_policy;
     daemon->auth.legacy_md5 = conf->legacy_md5;
     daemon->auth.scram = conf->scram;
