@@ -201,7 +201,7 @@ mailadmin: line 3: bad address 'bad': no '@'
 mailadmin: line 4: address m1@x.com exists already
 mailadmin: line 7: no such user: nobody
 mailadmin: line 8: address m1@x.com is granted to u1 already
-mailadmin: line 12: no such address: m1@x.com (closest: m2@x.com, m3@x.com)
+mailadmin: line 12: no such address: m1@x.com (closest: m2@x.com, m3@x.com, a@x.com)
 END
 $r = $pg->mailadmin({%as, stdin => "add domain j1.com\nadd domain j2.com\n"
     . "add domain j2.com --if-not-exists\n"}, '-f', 'json');

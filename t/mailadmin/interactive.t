@@ -9,6 +9,7 @@ use lib "$FindBin::Bin/..";
 use EmailingPg;
 use File::Basename qw(dirname);
 use File::Temp qw(tempdir);
+use IO::Handle;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
@@ -194,6 +195,22 @@ key('Enter');
 shows(qr/^permitted: address one\@a\.com$/m, 'NO_COLOR');
 unlike tmux('capture-pane', '-p', '-e', '-t', 'x'), qr/\e\[32m/,
     'no colour';
+
+# A long script counts its lines, and takes the count away.
+system('mkfifo', "$dir/script") == 0 or die;
+type("clear; mailadmin <$dir/script; echo done");
+key('Enter');
+open my $feed, '>', "$dir/script" or die $!;
+$feed->autoflush;
+print {$feed} "add domain p1.com\n";
+sleep 0.7;
+print {$feed} "add domain p2.com\n";
+shows(qr/^2 lines ?$/m, 'progress');
+print {$feed} "add domain p2.com\n";
+shows(qr/^mailadmin: line 3: domain p2\.com exists already$/m, 'a message');
+close $feed;
+shows(qr/^done$/m, 'the end');
+unlike screen(), qr/^\d+ lines/m, 'the count is gone';
 
 # An endless line does not stop it.
 type('clear; mailadmin');
