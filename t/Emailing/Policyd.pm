@@ -57,6 +57,7 @@ sub _write {
 
 sub start {
     my ($self) = @_;
+    delete $self->{policy};
     $self->_write;
     my @program = ($ENV{EMAILING_WRAP} ? split(' ', $ENV{EMAILING_WRAP}) : (),
         build() . '/policyd/emailing-policyd', '-c', "$self->{dir}/conf");
