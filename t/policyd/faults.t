@@ -41,6 +41,9 @@ $outage->after('backends hung');
 $db->sql(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE usename = 'emailing_policyd'});
 $outage->during('backends ended', 0.5, 1);
+is $d->count(qr/^FATAL/m), 0, 'what a server says is not on standard error';
+ok $d->count('not following: FATAL: +terminating connection'),
+    '... but in the log';
 $outage->after('backends ended');
 
 # The user's row and the tables locked.
