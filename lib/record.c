@@ -13,6 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define CACHE_LINE 64
+#define PREFETCHED (4 * CACHE_LINE)
+
 struct grant {
     uint32_t offset; /* of its text in the record */
     uint16_t len;
@@ -204,7 +207,7 @@ static int
 compare_grants(const void *a, const void *b, void *context)
 {
     const struct record *record = context;
-    const struct grant *left = a;
+    const struct grant *left = a, *right = b;
     int order = compare(left->kind, text_at(record, left->offset), left->len,
                         record, b);
     int64_t left_until, right_until;
@@ -213,7 +216,9 @@ compare_grants(const void *a, const void *b, void *context)
         return order;
     left_until = until(record, a);
     right_until = until(record, b);
-    return left_until == right_until ? 0 : left_until > right_until ? -1 : 1;
+    if (left_until != right_until)
+        return left_until > right_until ? -1 : 1;
+    return left->ends - right->ends;
 }
 
 struct record *
@@ -269,6 +274,16 @@ size_t
 record_size(const struct record *record)
 {
     return record->size;
+}
+
+/* The size is not known yet: as much as a handful of grants takes. */
+void
+record_prefetch(const struct record *record)
+{
+    size_t i;
+
+    for (i = 0; i < PREFETCHED; i += CACHE_LINE)
+        __builtin_prefetch(text_at(record, (uint32_t) i));
 }
 
 int64_t

@@ -46,6 +46,10 @@ void record_free(struct record **record);
 /* Bytes of memory the record takes. */
 size_t record_size(const struct record *record);
 
+/* Has the memory of a record that is about to be read fetched at once, where
+ * reading would fetch it piece after piece. */
+void record_prefetch(const struct record *record);
+
 int64_t record_id(const struct record *record);
 bool record_enabled(const struct record *record);
 bool record_partial(const struct record *record);

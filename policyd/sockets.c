@@ -221,8 +221,11 @@ sockets_inherited(const char *name)
         size_t len = strcspn(names, ":");
 
         if (len == strlen(name) && memcmp(names, name, len) == 0) {
-            fcntl(FIRST_INHERITED + (int) i, F_SETFD, FD_CLOEXEC);
-            return FIRST_INHERITED + (int) i;
+            int fd = FIRST_INHERITED + (int) i;
+
+            fcntl(fd, F_SETFD, FD_CLOEXEC);
+            fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+            return fd;
         }
         names = names[len] == ':' ? names + len + 1 : NULL;
     }

@@ -147,6 +147,40 @@ sub descriptors {
     return scalar grep { /^\d+$/ } readdir $dir;
 }
 
+# -- of one that conf/quickstart started ----------------------------------------
+
+# reload RELAY, option => value...: options that SIGHUP changes, taken when
+# this returns
+sub reload {
+    my ($relay, %options) = @_;
+    my $path = $relay->env('EMAILING_CONF');
+    open my $in, '<', $path or croak "$path: $!";
+    my @lines = grep { !/^(\w+)/ || !exists $options{$1} } <$in>;
+    open my $out, '>', $path or croak "$path: $!"; # owner and mode stay
+    print $out @lines, map { qq($_ = "$options{$_}"\n) } sort keys %options;
+    close $out or croak "$path: $!";
+    my $before = () = $relay->log('policyd') =~ /configuration read again$/mg;
+    kill 'HUP', $relay->pid('policyd');
+    within(5, sub {
+        return $before < (() = $relay->log('policyd')
+                              =~ /configuration read again$/mg);
+    }) or croak 'not reloaded: ' . $relay->log('policyd');
+    return;
+}
+
+sub status_address {
+    my ($relay) = @_;
+    return '127.0.0.1:' . $relay->env('EMAILING_STATUS_PORT');
+}
+
+# counts RELAY, NAME...: what the metrics of these names, without the
+# "emailing_" in front, are now
+sub counts {
+    my ($relay, @names) = @_;
+    my $now = metrics(status_address($relay));
+    return map { $now->{"emailing_$_"} // croak "no metric $_" } @names;
+}
+
 # -- the status page ----------------------------------------------------------
 
 # (status code, body) of a GET from "address:port"

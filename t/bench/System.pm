@@ -26,7 +26,7 @@ sub _in_memory {
 
 sub up {
     my ($class) = @_;
-    local $ENV{TMPDIR} = _in_memory() ? '/dev/shm' : $ENV{TMPDIR} // '/tmp';
+    local $ENV{TMPDIR} = $ENV{TMPDIR} // (_in_memory() ? '/dev/shm' : '/tmp');
     my $self = bless { pid => $$, servers => {} }, $class;
     $self->{relay} = Emailing->up;
     $self->{dir} = $self->{relay}->home . '/bench';
@@ -138,7 +138,8 @@ sub start_policyd {
     local %ENV = (%ENV, %env);
     $self->_launch($server, build() . '/policyd/emailing-policyd', '-c',
         "$queue/conf");
-    within(20, sub { ready($server) })
+    # Until changes are followed nothing is kept in memory.
+    within(20, sub { ready($server) && metric($server, 'emailing_following') })
         or croak "$name: not ready: " . log_of($server);
     return $server;
 }

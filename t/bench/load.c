@@ -288,11 +288,11 @@ open_all(struct load *load)
 
 /* Whether there is to be another question. */
 static bool
-on_with_it(const struct load *load, uint64_t end)
+on_with_it(const struct load *load, uint64_t now, uint64_t end)
 {
     if (load->options.requests > 0)
         return load->requests < load->options.requests;
-    return times_now() < end;
+    return now < end;
 }
 
 static void
@@ -303,19 +303,20 @@ run(struct load *load, uint64_t end)
     int n;
 
     for (i = 0; i < load->options.connections; i++)
-        if (on_with_it(load, end))
+        if (on_with_it(load, 0, end))
             ask(load, &load->connections[i]);
     while (load->open > 0) {
-        bool more;
+        uint64_t now;
 
         n = epoll_wait(load->epoll, events, EVENTS, LATE_MS);
         if (n < 0 && errno != EINTR)
             err(1, "epoll_wait");
         if (n == 0)
             errx(1, "no answer within %d ms", LATE_MS);
-        more = on_with_it(load, end);
+        now = times_now();
         while (n-- > 0)
-            if (answered(load, events[n].data.ptr) && more)
+            if (answered(load, events[n].data.ptr)
+                && on_with_it(load, now, end))
                 ask(load, events[n].data.ptr);
     }
 }
