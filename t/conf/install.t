@@ -58,7 +58,8 @@ my %place;
 {
     my $text = slurp(build() . '/Makefile');
     for my $name (qw(bindir sbindir confdir sasl_plugindir sqldir mandir docdir
-                     exampledir sysusersdir tmpfilesdir systemdsystemunitdir)) {
+                     exampledir sysusersdir tmpfilesdir systemdsystemunitdir
+                     completionsdir)) {
         my $value = "\$($name)";
         for (1 .. 9) {
             $value =~ s/\$[({](\w+)[)}]/$text =~ m{^$1 = ?(.*)$}m ? $1 : ''/ge;
@@ -79,6 +80,7 @@ wanted('sasl_plugindir', 755, 'libemailing.so');
 wanted('sqldir', 644, 'README', map { s{.*/}{}r } glob top() . '/sql/*.sql');
 wanted('mandir', 644, map { m{/([^/]+\.(\d))\z} ? "man$2/$1" : () }
        glob top() . '/conf/man/*.[1-8]');
+wanted('completionsdir', 644, 'mailadmin');
 wanted('docdir', 644, qw(LICENSE NEWS));
 wanted('exampledir', 644, qw(emailing.conf mailadmin.conf main.cf master.cf
                              smtpd.conf));
