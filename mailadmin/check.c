@@ -152,6 +152,17 @@ print_line(const char *label, const char *text)
     putchar('\n');
 }
 
+/* Whether the sender came in its normal form. */
+static bool
+as_typed(const struct question *question)
+{
+    const struct decide_text *typed = &question->request.sender;
+    const struct addr *sender = &question->verdict.sender;
+
+    return typed->len == sender->len
+           && memcmp(typed->text, sender->text, sender->len) == 0;
+}
+
 static void
 print_text(const struct question *question, const struct advice *advice)
 {
@@ -167,7 +178,8 @@ print_text(const struct question *question, const struct advice *advice)
         print_line("the log says", question->line->verdict);
         print_line("user", question->name.text);
     }
-    if (question->verdict.sender.len > 0)
+    if (question->verdict.sender.len > 0
+        && (!permitted || question->line != NULL || !as_typed(question)))
         print_line("sender", question->verdict.sender.text);
     if (advice->nearest[0] != '\0')
         print_line("nearest", advice->nearest);

@@ -99,7 +99,7 @@ $pg->psql($setup);
 # The grant that permits.
 my $r = $pg->mailadmin(\%as, qw(grant domain b.com to test2 with subdomains
     until 2099-01-01));
-is check(qw(test2 x@y.b.com))->{out}, "permitted: domain b.com with "
+is check(qw(test2 X@y.b.com))->{out}, "permitted: domain b.com with "
     . "subdomains until 2099-01-01T00:00:00Z\n  sender: x\@y.b.com\n",
     'with its end';
 is_deeply decode_json($pg->mailadmin(\%as, qw(-f json check test2 x@y.b.com))
