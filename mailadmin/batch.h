@@ -5,9 +5,9 @@
 /*
  * Lines of a script that are changes of one form, such as grants of addresses,
  * and that are there to be read already, are made together: one statement and
- * one transaction instead of hundreds. When that fails for one of them, nothing
- * was done, and they are made again one by one, so that the outcome of each
- * line is what it would have been by itself.
+ * one transaction instead of hundreds. When that fails for one of them,
+ * nothing was done, and they are made again one by one, so that the outcome of
+ * each line is what it would have been by itself.
  */
 
 #include <stdbool.h>

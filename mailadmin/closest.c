@@ -5,6 +5,7 @@
 
 #include "mailadmin/session.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 enum {
@@ -49,29 +50,40 @@ closest_distance(const char *a, const char *b, size_t limit)
     return smaller(last[b_len], limit);
 }
 
-/* The best few of the names, the closest first. Returns how many. */
+struct candidate {
+    const char *name;
+    size_t distance;
+};
+
+/* The closer one first, of equals in the order of names. */
+static bool
+is_better(const struct candidate *a, const struct candidate *b)
+{
+    return a->distance != b->distance ? a->distance < b->distance
+                                      : strcmp(a->name, b->name) < 0;
+}
+
+/* The best few of the names. Returns how many. */
 static size_t
 find_closest(const PGresult *names, const char *text,
-             const char *closest_r[SHOWN])
+             struct candidate best_r[SHOWN])
 {
     /* A third of the letters may be wrong, two at most. */
-    size_t limit = smaller(strlen(text) / 3, 2) + 1, count = 0, i, j;
-    size_t distances[SHOWN];
+    size_t limit = smaller(strlen(text) / 3, 2) + 1, count = 0, j;
+    int i;
 
-    for (i = 0; (int) i < PQntuples(names); i++) {
-        const char *name = PQgetvalue(names, (int) i, 0);
-        size_t distance = closest_distance(text, name, limit);
+    for (i = 0; i < PQntuples(names); i++) {
+        const char *name = PQgetvalue(names, i, 0);
+        struct candidate candidate = {name,
+                                      closest_distance(text, name, limit)};
 
-        if (distance == limit
-            || (count == SHOWN && distance >= distances[SHOWN - 1]))
+        if (candidate.distance == limit
+            || (count == SHOWN && !is_better(&candidate, &best_r[SHOWN - 1])))
             continue;
         j = count < SHOWN ? count++ : SHOWN - 1;
-        for (; j > 0 && distances[j - 1] > distance; j--) {
-            distances[j] = distances[j - 1];
-            closest_r[j] = closest_r[j - 1];
-        }
-        distances[j] = distance;
-        closest_r[j] = name;
+        for (; j > 0 && is_better(&candidate, &best_r[j - 1]); j--)
+            best_r[j] = best_r[j - 1];
+        best_r[j] = candidate;
     }
     return count;
 }
@@ -79,7 +91,7 @@ find_closest(const PGresult *names, const char *text,
 void
 closest_say(struct session *session, enum store_kind kind, const char *text)
 {
-    const char *closest[SHOWN];
+    struct candidate closest[SHOWN];
     PGresult *names;
     size_t count, i;
 
@@ -90,7 +102,7 @@ closest_say(struct session *session, enum store_kind kind, const char *text)
     count = find_closest(names, text, closest);
     for (i = 0; i < count; i++)
         session_append(session, "%s%s", i == 0 ? " (closest: " : ", ",
-                       closest[i]);
+                       closest[i].name);
     if (count > 0)
         session_append(session, ")");
     PQclear(names);

@@ -27,7 +27,8 @@ static const struct command commands[] = {
      "delete addresses and their grants", command_change, false, GRAMMAR_DEL},
     {"del domain DOMAIN... [--if-exists]", "delete domains and their grants",
      command_change, false, GRAMMAR_DEL},
-    {"rename user USER to NAME", "rename a user, who keeps grants and password",
+    {"rename user USER to NAME",
+     "rename a user, who keeps grants and password",
      command_rename, false, GRAMMAR_NO_CHANGE},
     {"grant address ADDRESS... to USER [until DATE]",
      "let a user send as these addresses", command_change, false,
@@ -82,7 +83,7 @@ static const struct command commands[] = {
      command_schema_status, false, GRAMMAR_NO_CHANGE},
     {"help [COMMAND...]", "explain the commands", help, true,
      GRAMMAR_NO_CHANGE},
-    {"exit", "leave", leave, true, GRAMMAR_NO_CHANGE},
+    {"exit", "leave the interactive mode", leave, true, GRAMMAR_NO_CHANGE},
 };
 
 enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };
@@ -214,7 +215,7 @@ help(struct session *session, const struct arguments *arguments)
                            "no such command (see: mailadmin help)");
     if (session->json)
         return session_json(session, help_json(arguments, like));
-    printf("usage: mailadmin [-c FILE] [-f text|json] [--strict] [COMMAND]\n\n");
+    puts("usage: mailadmin [-c FILE] [-f text|json] [--strict] [COMMAND]\n");
     for (i = 0; i < COMMANDS; i++)
         if (grammar_likeness(&commands[i], arguments->rest, like) == like)
             printf("    %s\n        %s\n", commands[i].pattern,

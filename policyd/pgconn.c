@@ -28,6 +28,7 @@ struct pgconn {
     int watching;    /* the events it watches for */
     uv_timer_t *timer;
     char why[256];
+    char last_words[256]; /* what the server said before it closed, or "" */
 };
 
 static void
@@ -72,6 +73,8 @@ pgconn_break(struct pgconn *conn)
     const char *message = PQerrorMessage(conn->pq);
     char copy[sizeof(conn->why)];
 
+    if (conn->last_words[0] != '\0')
+        message = conn->last_words;
     snprintf(copy, sizeof(copy), "%s",
              message[0] != '\0' ? message : "connection lost");
     fail(conn, copy);
@@ -156,6 +159,17 @@ on_poll(uv_poll_t *poll, int status, int events)
     conn->events->input(conn->context);
 }
 
+/* Called for what no query asked for; libpq would write it to standard error.
+ * A server that closes says why. */
+static void
+on_notice(void *context, const char *message)
+{
+    struct pgconn *conn = context;
+
+    if (strncmp(message, "FATAL", strlen("FATAL")) == 0)
+        snprintf(conn->last_words, sizeof(conn->last_words), "%s", message);
+}
+
 static void
 on_resolved(struct target_wait *wait, const char *error)
 {
@@ -177,6 +191,8 @@ on_resolved(struct target_wait *wait, const char *error)
         return;
     }
     conn->state = CONNECTING;
+    conn->last_words[0] = '\0';
+    PQsetNoticeProcessor(conn->pq, on_notice, conn);
     if (PQstatus(conn->pq) == CONNECTION_BAD)
         pgconn_break(conn);
     else if (!wait_for(conn, UV_WRITABLE))

@@ -95,7 +95,7 @@ retry_later(struct pool *pool)
     uv_random(NULL, NULL, &random, sizeof(random), 0, NULL);
     pause += random % (pause / 4 + 1);
     uv_timer_start(pool->retry, on_retry, pause, 0);
-    pool->backoff_ms *= 2;
+    pool->backoff_ms *= 4; /* few at first: one a second is the aim */
     if (pool->backoff_ms > BACKOFF_MAX_MS)
         pool->backoff_ms = BACKOFF_MAX_MS;
 }

@@ -34,7 +34,8 @@ sub start_servers {
                          users => $users };
     }
     bench::System::preloaded($_, $_->{users}) for @servers[1 .. $#servers];
-    my ($few, $middle) = @{ $plan->{users} }[0, @{ $plan->{users} } > 1 ? 1 : 0];
+    my $few = $plan->{users}[0];
+    my $middle = $plan->{users}[1] // $few;
     my $logging = $system->start_policyd('logging', $system->database($few),
         { %cached, log_permits => 'yes' });
     bench::System::preloaded($logging, $few);
@@ -122,7 +123,10 @@ sub measure_loading {
     my $users = $plan->{users}[-1];
     my $database = $system->database($users);
     my $alone = $system->start_policyd('loading', $database, \%cached);
+    my $before = $system->database_cpu;
     my $seconds = bench::System::preloaded($alone, $users);
+    my %cpu = (cpu_seconds => bench::System::cpu($alone),
+               database_cpu_seconds => $system->database_cpu - $before);
     my $bytes = bench::System::metric($alone, 'emailing_cache_bytes');
     my $resident = bench::System::memory($alone, 'VmRSS');
     $system->stop('loading');
@@ -139,7 +143,7 @@ END
     my $misses = bench::System::metric($asked, 'emailing_cache_misses_total');
     my $loaded = bench::System::metric($asked, 'emailing_cache_records');
     $system->stop('asked');
-    return { users => $users, seconds => $seconds,
+    return { users => $users, seconds => $seconds, %cpu,
              bytes_per_user => $bytes / $users,
              strings_per_user => $strings / $users, resident => $resident,
              asked => $figures->{requests}, asked_rate => $figures->{rate},

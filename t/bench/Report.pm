@@ -169,11 +169,12 @@ sub _print_mail {
 
 sub _print_loading {
     my ($loading) = @_;
-    printf "\n%s users with 4 grants each: loaded in %.1f s, %.0f bytes a "
-        . "user of which %.0f are strings,\n%.0f MB resident. While it "
-        . "loaded: %.0f answers, %.0f/s, p99 %.1f ms, %.0f of them by the "
+    printf "\n%s users with 4 grants each: loaded in %.1f s (CPU: %.1f s, "
+        . "%.1f s of PostgreSQL),\n%.0f bytes a user of which %.0f are "
+        . "strings, %.0f MB resident. While it\nloaded: %.0f answers, %.0f/s, p99 %.1f ms, %.0f of them by the "
         . "database\n", short($loading->{users}),
-        @$loading{qw(seconds bytes_per_user strings_per_user)},
+        @$loading{qw(seconds cpu_seconds database_cpu_seconds bytes_per_user
+        strings_per_user)},
         $loading->{resident} / 1e6, @$loading{qw(asked asked_rate)},
         $loading->{asked_p99_us} / 1000, $loading->{asked_of_database};
     return;

@@ -72,7 +72,7 @@ sub database {
     return $name;
 }
 
-# CPU seconds of all of PostgreSQL.
+# CPU seconds of the processes that PostgreSQL has now.
 sub database_cpu {
     my ($self) = @_;
     my $master = $self->{relay}->pid('postgres');
@@ -194,6 +194,14 @@ sub memory {
         return $1 * 1024 if /^\Q$which\E:\s+(\d+) kB/;
     }
     croak "no $which";
+}
+
+# CPU seconds of the process.
+sub cpu {
+    my ($server) = @_;
+    open my $file, '<', "/proc/$server->{pid}/stat" or croak "stat: $!";
+    my @fields = split ' ', (<$file> // '') =~ s/.*\) //r;
+    return ($fields[11] + $fields[12]) / $ticks;
 }
 
 # -- generators ---------------------------------------------------------------
