@@ -107,16 +107,17 @@ log_driver = "k8s-file"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
 runtime = "runc"
+tmp_dir = "$tmp/pod/libpod"
 END
 close $conf;
 open my $storage, '>', "$tmp/pod/storage.conf" or die;
 print $storage qq([storage]\ndriver = "overlay"\ngraphroot = "$tmp/pod/g"\n)
     . qq(runroot = "$tmp/pod/r"\n);
 close $storage;
-local $ENV{CONTAINERS_CONF} = "$tmp/pod/containers.conf";
-local $ENV{CONTAINERS_STORAGE_CONF} = "$tmp/pod/storage.conf";
-local $ENV{TMPDIR} = "$tmp/pod/tmp";
-local $ENV{XDG_RUNTIME_DIR} = "$tmp/pod/xdg";
+$ENV{CONTAINERS_CONF} = "$tmp/pod/containers.conf";
+$ENV{CONTAINERS_STORAGE_CONF} = "$tmp/pod/storage.conf";
+$ENV{TMPDIR} = "$tmp/pod/tmp";
+$ENV{XDG_RUNTIME_DIR} = "$tmp/pod/xdg";
 
 # The packages that ours need, for a container without a network.
 inside('dependencies', 1, 'cd /debs && apt-get -qq update && apt-get -qq \\
