@@ -135,10 +135,6 @@ conninfo_read(struct conninfo *conninfo, const char *text,
     if (given == NULL)
         return false;
     defaults = defaults_for(given_option(given, "service"));
-    if (defaults == NULL)
-        snprintf(error_r, error_size,
-                 "conninfo: out of memory, or the service is not in the "
-                 "service file");
     ok = defaults != NULL && set_options(conninfo, defaults)
          && set_options(conninfo, given)
          && add_own(conninfo, statement_timeout_ms);

@@ -12,7 +12,7 @@
 #include "policyd/clock.h"
 #include "policyd/db.h"
 #include "policyd/directory_load.h"
-#include "lib/log.h"
+#include "policyd/row.h"
 #include "lib/record.h"
 #include "lib/secret.h"
 
@@ -23,10 +23,6 @@
 #define LARGE_RECORD 4096 /* bytes: the cache counts as full a little before */
 #define LOAD_TRIES 3      /* for a record that is not from before a change */
 #define LOAD_AGAIN_MS 1000 /* who has waited longer is answered without */
-
-/* The columns of emailing_lookup(), as query.c selects them. */
-enum column { COUNTER, ID, ENABLED, PASSWD, OLD_PASSWD, OLD_UNTIL, HEAVY,
-              GRANTS, COLUMNS };
 
 /* A query that is out: for a user, or for a user and a sender. */
 struct load {
@@ -51,61 +47,6 @@ add_wait(struct load *load, struct directory_wait *wait)
         wait->next->link = &wait->next;
     wait->link = &load->waits;
     load->waits = wait;
-}
-
-/* -- rows ---------------------------------------------------------------------- */
-
-static const char *
-column(const PGresult *rows, int row, enum column which)
-{
-    return PQgetisnull(rows, row, which) ? NULL : PQgetvalue(rows, row, which);
-}
-
-static int64_t
-number(const PGresult *rows, int row, enum column which)
-{
-    const char *text = column(rows, row, which);
-
-    return text == NULL ? 0 : strtoll(text, NULL, 10);
-}
-
-static bool
-flag(const PGresult *rows, int row, enum column which)
-{
-    const char *text = column(rows, row, which);
-
-    return text != NULL && text[0] == 't';
-}
-
-/* Makes the record of a row; *ok_r is false when it cannot be made. NULL with
- * *ok_r: there is no such user. */
-static struct record *
-make_record(const PGresult *rows, int row, const char *name, bool *ok_r)
-{
-    struct record_source source = {
-        .id = number(rows, row, ID),
-        .enabled = flag(rows, row, ENABLED),
-        .secret = column(rows, row, PASSWD),
-        .old_secret = column(rows, row, OLD_PASSWD),
-        .old_until = number(rows, row, OLD_UNTIL),
-        .grants = column(rows, row, GRANTS),
-        .partial = flag(rows, row, HEAVY),
-    };
-    struct record *record;
-    const char *error;
-
-    *ok_r = true;
-    if (column(rows, row, ID) == NULL)
-        return NULL;
-    if (source.grants == NULL)
-        source.grants = "";
-    source.grants_len = strlen(source.grants);
-    record = record_new(&source, &error);
-    if (record == NULL) {
-        log_error("directory: user \"%s\": %s", name, error);
-        *ok_r = false;
-    }
-    return record;
 }
 
 static void
@@ -270,9 +211,9 @@ user_loaded(struct load *load, const PGresult *rows)
     bool loaded = false;
 
     if (rows != NULL) {
-        record = make_record(rows, 0, load->user.text, &loaded);
+        record = row_record(rows, 0, load->user.text, &loaded);
         if (loaded)
-            store(directory, entry, record, number(rows, 0, COUNTER));
+            store(directory, entry, record, row_counter(rows, 0));
         else
             forget(directory, entry);
     }
@@ -313,7 +254,7 @@ sender_loaded(struct load *load, const PGresult *rows)
     bool loaded = false;
 
     if (rows != NULL)
-        record = make_record(rows, 0, load->user.text, &loaded);
+        record = row_record(rows, 0, load->user.text, &loaded);
     while ((wait = load->waits) != NULL) {
         directory_cancel(wait);
         if (loaded)
@@ -325,7 +266,7 @@ sender_loaded(struct load *load, const PGresult *rows)
                                    &wait->question, &facts);
         wait->answered(wait, &facts);
     }
-    store_answer(load, record, rows == NULL ? 0 : number(rows, 0, COUNTER));
+    store_answer(load, record, rows == NULL ? 0 : row_counter(rows, 0));
     free_load(load);
     directory_shrink(directory);
 }
@@ -336,9 +277,9 @@ on_loaded(void *context, const PGresult *rows)
     struct load *load = context;
     struct directory *directory = load->directory;
 
-    if (rows != NULL && (PQntuples(rows) != 1 || PQnfields(rows) < COLUMNS))
+    if (rows != NULL && (PQntuples(rows) != 1 || PQnfields(rows) < ROW_COLUMNS))
         rows = NULL;
-    if (rows != NULL && outdated(load, number(rows, 0, COUNTER))) {
+    if (rows != NULL && outdated(load, row_counter(rows, 0))) {
         directory->counts.outdated++;
         /* After a drop of everything the counter may have begun anew. */
         if (load->generation != directory->generation
@@ -426,7 +367,7 @@ static void
 put_row(struct directory *directory, const PGresult *rows, int row)
 {
     const char *name = PQgetvalue(rows, row, DIRECTORY_NAME_COLUMN);
-    int64_t counter = number(rows, row, COUNTER);
+    int64_t counter = row_counter(rows, row);
     struct entry *entry;
     struct record *record;
     bool ok;
@@ -438,7 +379,7 @@ put_row(struct directory *directory, const PGresult *rows, int row)
         && (entry->load != NULL
             || (directory_usable(directory, entry) && entry->counter >= counter)))
         return;
-    record = make_record(rows, row, name, &ok);
+    record = row_record(rows, row, name, &ok);
     if (record == NULL)
         return;
     if (entry == NULL)
@@ -455,7 +396,7 @@ directory_put(struct directory *directory, const PGresult *rows)
     int count = PQntuples(rows), i;
 
     /* One snapshot, so the first row speaks for all. */
-    if (count > 0 && number(rows, 0, COUNTER) < directory->counter) {
+    if (count > 0 && row_counter(rows, 0) < directory->counter) {
         directory->counts.outdated++;
         return false;
     }

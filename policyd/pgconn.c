@@ -13,6 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What PgBouncer says to start-up options; it has no code of its own. */
+#define NO_OPTIONS "unsupported startup parameter: options"
+
 enum state { CLOSED, RESOLVING, CONNECTING, READY, FAILING };
 
 struct pgconn {
@@ -73,6 +76,8 @@ pgconn_break(struct pgconn *conn)
     const char *message = PQerrorMessage(conn->pq);
     char copy[sizeof(conn->why)];
 
+    if (strstr(message, NO_OPTIONS) != NULL)
+        target_drop_options(conn->target);
     if (conn->last_words[0] != '\0')
         message = conn->last_words;
     snprintf(copy, sizeof(copy), "%s",

@@ -3,6 +3,7 @@
 
 #include "policyd/conninfo.h"
 #include "policyd/target.h"
+#include "lib/log.h"
 
 #include <netdb.h>
 #include <stdio.h>
@@ -323,6 +324,16 @@ target_resolve(struct target *target, struct target_wait *wait)
     target->next = 0;
     snprintf(target->error, sizeof(target->error), "no address to connect to");
     ask_next(target);
+}
+
+void
+target_drop_options(struct target *target)
+{
+    if (conninfo_get(&target->conninfo, "options") == NULL)
+        return;
+    log_warning("db: start-up options are refused (a pooler?); doing without "
+                "a statement timeout");
+    conninfo_set(&target->conninfo, "options", NULL);
 }
 
 const char *const *
