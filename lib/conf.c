@@ -111,6 +111,7 @@ static const struct option options[] = {
     CHOICE("log_to", "syslog", CONF_POLICYD, false, log_to, log_to_choices),
     CHOICE("log_level", "info", CONF_POLICYD, true, log_level, level_choices),
     YESNO("log_permits", "no", CONF_POLICYD, true, log_permits),
+    YESNO("refusal_reference", "no", CONF_POLICYD, true, refusal_reference),
 };
 #define OPTIONS (sizeof(options) / sizeof(options[0]))
 

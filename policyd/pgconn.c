@@ -66,8 +66,8 @@ fail(struct pgconn *conn, const char *why)
     uv_timer_start(conn->timer, on_timer, 0, 0);
 }
 
-static void
-fail_pq(struct pgconn *conn)
+void
+pgconn_break(struct pgconn *conn)
 {
     const char *message = PQerrorMessage(conn->pq);
     char copy[sizeof(conn->why)];
@@ -129,7 +129,7 @@ connect_step(struct pgconn *conn)
     else if (next == PGRES_POLLING_OK)
         become_ready(conn);
     else
-        fail_pq(conn);
+        pgconn_break(conn);
     if (!waiting)
         fail(conn, "cannot watch the connection");
 }
@@ -150,7 +150,7 @@ on_poll(uv_poll_t *poll, int status, int events)
     if (status == 0 && !(events & UV_READABLE))
         return;
     if (!PQconsumeInput(conn->pq)) {
-        fail_pq(conn);
+        pgconn_break(conn);
         return;
     }
     conn->events->input(conn->context);
@@ -178,7 +178,7 @@ on_resolved(struct target_wait *wait, const char *error)
     }
     conn->state = CONNECTING;
     if (PQstatus(conn->pq) == CONNECTION_BAD)
-        fail_pq(conn);
+        pgconn_break(conn);
     else if (!wait_for(conn, UV_WRITABLE))
         fail(conn, "cannot watch the connection");
 }
@@ -266,7 +266,7 @@ pgconn_flush(struct pgconn *conn)
 
     if (left < 0 || !wait_for(conn, left > 0 ? UV_READABLE | UV_WRITABLE
                                              : UV_READABLE)) {
-        fail_pq(conn);
+        pgconn_break(conn);
         return false;
     }
     return true;
