@@ -155,6 +155,20 @@ add_item(struct session *session, const struct arguments *arguments,
     return status;
 }
 
+/* A command that names an object twice means it once. */
+static void
+drop_repeated(struct change *change, size_t from)
+{
+    struct store_item *items = change->store.items;
+    size_t last = change->store.count - 1, i;
+
+    for (i = from; i < last; i++)
+        if (strcmp(items[i].text, items[last].text) == 0) {
+            free_items(change, last);
+            return;
+        }
+}
+
 bool
 change_add(struct session *session, const struct arguments *arguments,
            struct change *change, enum status *status_r)
@@ -175,8 +189,11 @@ change_add(struct session *session, const struct arguments *arguments,
         *status_r = session_say(session, STATUS_SYSTEM, "out of memory");
         return false;
     }
-    for (i = 0; i < arguments->rest_count && *status_r == STATUS_OK; i++)
+    for (i = 0; i < arguments->rest_count && *status_r == STATUS_OK; i++) {
         *status_r = add_item(session, arguments, change, arguments->rest[i]);
+        if (*status_r == STATUS_OK)
+            drop_repeated(change, before);
+    }
     if (*status_r != STATUS_OK)
         free_items(change, before);
     return *status_r == STATUS_OK;

@@ -185,7 +185,7 @@ fit(const PGresult *list, size_t width)
         if (tail_columns(list, i) > tail)
             tail = tail_columns(list, i);
     fixed += tail;
-    room = width > fixed + 20 ? width - fixed : 20;
+    room = width > fixed + 8 ? width - fixed : 8;
     for (i = 0; i < PQntuples(list); i++) {
         size_t user = output_columns(PQgetvalue(list, i, USER));
         size_t object = output_columns(PQgetvalue(list, i, OBJECT));

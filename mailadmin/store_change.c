@@ -242,7 +242,9 @@ read_results(struct db *db, struct job *job, const PGresult *result)
             continue;
         if (is_true(result, i, 1))
             return unknown(db, job, STORE_USER, item->user);
-        if (is_true(result, i, 0))
+        /* What another item deletes is not there for this one. */
+        if (is_true(result, i, 0)
+            || (change->verb == GRAMMAR_DEL && !item->changed))
             return unknown(db, job, change->kind, item->text);
         if (change->verb == GRAMMAR_ADD && !item->changed)
             return db_fail(db, STATUS_EXISTS, "%s %s exists already",
