@@ -110,6 +110,7 @@ stream_run(const struct protocol *protocol, void *context, struct piece bytes,
            const struct stream_choices *choices, char *replies_r,
            size_t *len_r)
 {
+    struct server_budget budget = {.most = 16};
     struct run run = {.replies = replies_r};
     struct sockaddr_un address;
     struct server *server;
@@ -118,7 +119,8 @@ stream_run(const struct protocol *protocol, void *context, struct piece bytes,
     int listener = make_listener(&address, &len);
 
     CHECK(uv_loop_init(&run.loop) == 0);
-    server = server_new(&run.loop, listener, protocol, context, &error);
+    server = server_new(&run.loop, listener, protocol, context, &budget,
+                        &error);
     CHECK(server != NULL);
     run.fd = make_client(&address, len);
     send_all(&run, bytes, choices);
