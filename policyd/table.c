@@ -96,6 +96,8 @@ table_find(const struct table *table, const char *name, size_t len)
            && (entry->hash != hash || entry->name_len != len
                || memcmp(entry->name, name, len) != 0))
         entry = entry->chain;
+    if (entry != NULL && entry->record != NULL)
+        record_prefetch(entry->record);
     return entry;
 }
 

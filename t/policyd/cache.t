@@ -13,10 +13,10 @@ use Test::More;
 use Time::HiRes qw(sleep);
 
 use Emailing qw(within);
-use Emailing::Policyd::Database ();
+use Emailing::Daemon::Database ();
 use Emailing::Socket ();
 
-my $db = Emailing::Policyd::Database->new;
+my $db = Emailing::Daemon::Database->new;
 my $d = $db->policyd;
 ok $d->ready, 'changes are followed';
 $db->user("user$_", 'd.example') for 1 .. 5;

@@ -13,10 +13,10 @@ use lib "$FindBin::Bin/..";
 use Test::More;
 
 use Emailing qw(build run);
-use Emailing::Policyd ();
-use Emailing::Policyd::Database ();
+use Emailing::Daemon ();
+use Emailing::Daemon::Database ();
 
-my $db = Emailing::Policyd::Database->new;
+my $db = Emailing::Daemon::Database->new;
 my $d = $db->policyd;
 ok $d->ready, 'changes are followed';
 

@@ -13,14 +13,14 @@ use lib "$FindBin::Bin/..";
 use Test::More;
 
 use Emailing qw(within);
-use Emailing::Policyd::Database ();
-use Emailing::Policyd::Outage ();
+use Emailing::Daemon::Database ();
+use Emailing::Daemon::Outage ();
 
-my $db = Emailing::Policyd::Database->new;
+my $db = Emailing::Daemon::Database->new;
 # What is remembered would hide what is asked.
 my $d = $db->policyd(conf => { cache_bytes => 0, max_stale => 0 });
 ok $d->ready, 'changes are followed';
-my $outage = Emailing::Policyd::Outage->new($db, $d);
+my $outage = Emailing::Daemon::Outage->new($db, $d);
 $outage->after('nothing');
 
 # Hung, the postmaster as well.

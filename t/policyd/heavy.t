@@ -12,10 +12,10 @@ use lib "$FindBin::Bin/..";
 use Test::More;
 
 use Emailing qw(within);
-use Emailing::Policyd::Database ();
+use Emailing::Daemon::Database ();
 use Emailing::Socket ();
 
-my $db = Emailing::Policyd::Database->new;
+my $db = Emailing::Daemon::Database->new;
 my $proxy = $db->proxy;
 my $d = $db->policyd(proxy => $proxy);
 ok $d->ready, 'changes are followed';

@@ -15,10 +15,10 @@ use Test::More;
 use Time::HiRes qw(time);
 
 use Emailing qw(build run within);
-use Emailing::Policyd::Database ();
-use Emailing::Policyd::Standby ();
+use Emailing::Daemon::Database ();
+use Emailing::Daemon::Standby ();
 
-my $db = Emailing::Policyd::Database->new;
+my $db = Emailing::Daemon::Database->new;
 $db->user('test1', 'd.example');
 my ($dir, $proxy) = ($db->dir, $db->proxy);
 my ($port, $tmp) = ($proxy->port, File::Temp->newdir(TMPDIR => 1));
@@ -36,7 +36,7 @@ sub permits {
 
 sub reaches {
     my ($name, $conninfo, $env) = @_;
-    my $d = Emailing::Policyd->new(conninfo => $conninfo, env => $env);
+    my $d = Emailing::Daemon->new(conninfo => $conninfo, env => $env);
     ok permits($d), $name or diag $d->log;
     is $d->metric('following') // $d->ready, 1, '... and is followed'
         if $d->ready;
@@ -77,7 +77,7 @@ sub refused {
 }
 refused('an unknown option', 'hst=x', qr/conninfo: .*"hst"/);
 
-my $lost = Emailing::Policyd->new(conninfo => 'service=none',
+my $lost = Emailing::Daemon->new(conninfo => 'service=none',
     env => { PGSERVICEFILE => "$tmp/service" });
 ok within(5, sub { $lost->count('db: gone: .*service "none" not found') }),
     'an unknown service: the log says so';
@@ -89,7 +89,7 @@ is $lost->stop, 0, '... and it ends as asked';
 my $silent = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 128)
     or die $!;
 my $nobody = (Emailing::free_ports())[0];
-my $standby = Emailing::Policyd::Standby->new($db);
+my $standby = Emailing::Daemon::Standby->new($db);
 my $other = Emailing::Proxy->new($standby->server);
 
 sub hosts {
@@ -97,7 +97,7 @@ sub hosts {
     my $conninfo = 'host=' . join(',', ('127.0.0.1') x @ports) . ' port='
         . join(',', @ports) . " $who"
         . ($attrs ? " target_session_attrs=$attrs" : '');
-    my $d = Emailing::Policyd->new(conninfo => $conninfo);
+    my $d = Emailing::Daemon->new(conninfo => $conninfo);
     ok permits($d, $seconds), $name or diag $d->log;
     ok $d->ready(10), '... and followed';
     return $d;

@@ -12,9 +12,9 @@ use lib "$FindBin::Bin/..";
 use Test::More;
 
 use Emailing qw(within);
-use Emailing::Policyd::Database ();
+use Emailing::Daemon::Database ();
 
-my $db = Emailing::Policyd::Database->new;
+my $db = Emailing::Daemon::Database->new;
 my @d = map { $db->policyd } 1 .. 3;
 ok $_->ready, 'changes are followed' for @d;
 

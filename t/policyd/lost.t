@@ -13,9 +13,9 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 
 use Emailing qw(within);
-use Emailing::Policyd::Database ();
+use Emailing::Daemon::Database ();
 
-my $db = Emailing::Policyd::Database->new;
+my $db = Emailing::Daemon::Database->new;
 my $proxy = $db->proxy;
 my $d = $db->policyd(proxy => $proxy, conf => { cache_ttl => 3600 });
 ok $d->ready, 'changes are followed';

@@ -12,15 +12,15 @@ use lib "$FindBin::Bin/..";
 
 use Test::More;
 
-use Emailing::Policyd::Database ();
-use Emailing::Policyd::Outage ();
+use Emailing::Daemon::Database ();
+use Emailing::Daemon::Outage ();
 
-my $db = Emailing::Policyd::Database->new;
+my $db = Emailing::Daemon::Database->new;
 my $proxy = $db->proxy;
 # What is remembered would hide what is asked.
 my $d = $db->policyd(proxy => $proxy, conf => { cache_bytes => 0, max_stale => 0 });
 ok $d->ready, 'changes are followed';
-my $outage = Emailing::Policyd::Outage->new($db, $d);
+my $outage = Emailing::Daemon::Outage->new($db, $d);
 $outage->after('nothing');
 
 for my $case ([hole => 0], ['hole-down' => 0], [refuse => 0], [reset => 0],

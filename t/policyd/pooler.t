@@ -14,9 +14,9 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 
 use Emailing qw(within);
-use Emailing::Policyd::Database ();
+use Emailing::Daemon::Database ();
 
-my $db = Emailing::Policyd::Database->new;
+my $db = Emailing::Daemon::Database->new;
 my $dir = File::Temp->newdir('pooler.XXXXXX', TMPDIR => 1);
 my $port = (Emailing::free_ports())[0];
 my $pid;
@@ -67,7 +67,7 @@ $db->sql(q{ALTER DATABASE mail SET client_min_messages = warning});
 $db->user('test1', 'd.example');
 for my $mode (qw(transaction session)) {
     start_pooler($mode, "ignore_startup_parameters = options\n");
-    my $d = Emailing::Policyd->new(conninfo => conninfo());
+    my $d = Emailing::Daemon->new(conninfo => conninfo());
     ok $d->ready, "$mode: followed";
     is $d->metric('polling'), $mode eq 'transaction' ? 1 : 0,
         '... ' . ($mode eq 'transaction' ? 'by polling' : 'by LISTEN');
@@ -116,7 +116,7 @@ for my $mode (qw(transaction session)) {
 # -- one that knows no start-up options ---------------------------------------------
 
 start_pooler('transaction');
-my $d = Emailing::Policyd->new(conninfo => conninfo());
+my $d = Emailing::Daemon->new(conninfo => conninfo());
 ok $d->ready, 'without start-up options: followed';
 ok answers($d, $yes, 2), 'permitted';
 is $d->count('start-up options'), 1, '... as the log says, once';

@@ -12,10 +12,10 @@ use Test::More;
 use Time::HiRes qw(sleep);
 
 use Emailing qw(within);
-use Emailing::Policyd::Database ();
+use Emailing::Daemon::Database ();
 
 my $users = 30_000;
-my $db = Emailing::Policyd::Database->new;
+my $db = Emailing::Daemon::Database->new;
 my $proxy = $db->proxy;
 $db->sql(qq{
     INSERT INTO emailing_domains (domain) VALUES ('d.example');

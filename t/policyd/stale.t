@@ -14,10 +14,10 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 
 use Emailing qw(within);
-use Emailing::Policyd::Database ();
+use Emailing::Daemon::Database ();
 
 my $deferred = '451 4.3.0 permission lookup failed, try again later';
-my $db = Emailing::Policyd::Database->new;
+my $db = Emailing::Daemon::Database->new;
 my $proxy = $db->proxy;
 my $d = $db->policyd(proxy => $proxy, conf => { max_stale => 8 });
 my $never = $db->policyd(proxy => $proxy, conf => { max_stale => 0 });

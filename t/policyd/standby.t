@@ -12,13 +12,13 @@ use lib "$FindBin::Bin/..";
 use Test::More;
 
 use Emailing qw(within);
-use Emailing::Policyd::Database ();
-use Emailing::Policyd::Standby ();
+use Emailing::Daemon::Database ();
+use Emailing::Daemon::Standby ();
 
-my $db = Emailing::Policyd::Database->new;
+my $db = Emailing::Daemon::Database->new;
 $db->user('test1', 'd.example');
 $db->mailadmin_ok('add', 'user', 'login');
-my $standby = Emailing::Policyd::Standby->new($db);
+my $standby = Emailing::Daemon::Standby->new($db);
 my $proxy = Emailing::Proxy->new($standby->server);
 my $d = $db->policyd(proxy => $proxy);
 
