@@ -15,16 +15,16 @@ use Test::More;
 use Time::HiRes qw(sleep);
 
 use Emailing qw(build within);
-use Emailing::Policyd::Database ();
-use Emailing::Policyd::Outage ();
+use Emailing::Daemon::Database ();
+use Emailing::Daemon::Outage ();
 
 my $long = $ENV{EMAILING_LONG};
-my $db = Emailing::Policyd::Database->new;
+my $db = Emailing::Daemon::Database->new;
 my $proxy = $db->proxy;
 my $d = $db->policyd(proxy => $proxy,
                      conf => { cache_ttl => 1, max_stale => 0 });
 ok $d->ready, 'changes are followed';
-my $outage = Emailing::Policyd::Outage->new($db, $d);
+my $outage = Emailing::Daemon::Outage->new($db, $d);
 
 sub kill_backend {
     my @pids = split ' ', $db->sql(q{SELECT pid FROM pg_stat_activity
