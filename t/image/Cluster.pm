@@ -140,7 +140,7 @@ sub mailadmin {
     my ($self, $pod, $words, $stdin) = @_;
     my $path = "$self->{dir}/stdin";
     spew($path, $stdin // '');
-    my $out = `podman exec -i $pod->{name}-mailadmin mailadmin @$words 2>&1 <$path`;
+    my $out = `podman exec -i $pod->{id}-mailadmin mailadmin @$words 2>&1 <$path`;
     unlink $path;
     return ($? >> 8, $out);
 }

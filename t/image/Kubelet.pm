@@ -198,8 +198,8 @@ sub container_flags {
         qw(name image args env envFrom ports resources securityContext
            volumeMounts startupProbe livenessProbe readinessProbe lifecycle
            restartPolicy));
-    my @flags = ('--pod', $pod->{name},
-        '--name', "$pod->{name}-$container->{name}",
+    my @flags = ('--pod', $pod->{id},
+        '--name', "$pod->{id}-$container->{name}",
         '--image-volume=ignore', '--no-healthcheck',
         $self->environment($pod, $container),
         security($pod->{spec}, $container));
@@ -230,7 +230,7 @@ sub probe {
     my ($self, $pod, $container, $probe) = @_;
     my $limit = $probe->{timeoutSeconds} // 1;
     if (my $exec = $probe->{exec}) {
-        return !($self->try_podman('exec', "$pod->{name}-$container->{name}",
+        return !($self->try_podman('exec', "$pod->{id}-$container->{name}",
                                    @{ $exec->{command} }))[0];
     }
     if (my $get = $probe->{httpGet}) {
@@ -260,7 +260,7 @@ sub wait_started {
 sub running {
     my ($self, $pod, $container) = @_;
     return $self->podman('inspect', '--format', '{{.State.Running}}',
-        "$pod->{name}-$container->{name}") eq 'true';
+        "$pod->{id}-$container->{name}") eq 'true';
 }
 
 sub each_probe {
@@ -312,11 +312,18 @@ sub publish {
 
 # -- pods ----------------------------------------------------------------------
 
+# The same for the same address: neighbours remember it.
+sub mac {
+    my ($ip) = @_;
+    return sprintf '02:00:%02x:%02x:%02x:%02x', split /\./, $ip;
+}
+
 sub make_pod {
     my ($self, $owner, $name, $spec) = @_;
     my $template = $owner->{spec}{template};
     my $pod = {
-        name => $name, spec => $spec, mounts => [], running => [],
+        name => $name, id => "$self->{network}-$name", spec => $spec,
+        mounts => [], running => [],
         namespace => $owner->{metadata}{namespace},
         labels => $template->{metadata}{labels} || {},
         ip => $self->{ips}{$name} //= "$self->{subnet}." . $self->{next_ip}++,
@@ -328,8 +335,10 @@ sub make_pod {
            terminationGracePeriodSeconds topologySpreadConstraints));
     $self->make_volumes($pod, $spec, $owner->{spec}{volumeClaimTemplates});
     my %hosts = %{ $self->{hosts} || {} };
-    $self->podman(qw(pod create --infra-image localhost/pause:1 --name), $name,
+    $self->podman(qw(pod create --infra-image localhost/pause:1 --name),
+        $pod->{id},
         '--hostname', $name, '--network', $self->{network}, '--ip', $pod->{ip},
+        '--mac-address', mac($pod->{ip}),
         map { ('--add-host', "$_:$hosts{$_}") } sort keys %hosts);
     return $self->{pods}{$name} = $pod;
 }
@@ -378,7 +387,7 @@ sub run_job {
 
 sub logs {
     my ($self, $pod, $container) = @_;
-    return ($self->try_podman('logs', "$pod->{name}-$container"))[1];
+    return ($self->try_podman('logs', "$pod->{id}-$container"))[1];
 }
 
 # As the kubelet does: no new clients; hooks, then SIGTERM, all within the
@@ -390,7 +399,7 @@ sub stop {
     $pod->{serving} = 0;
     $self->publish;
     for my $container (reverse @{ $pod->{running} }) {
-        my $name = "$pod->{name}-$container->{name}";
+        my $name = "$pod->{id}-$container->{name}";
         my $hook = $container->{lifecycle}{preStop}{exec};
         $self->try_podman('exec', $name, @{ $hook->{command} }) if $hook;
         my $left = int($end - time);
@@ -410,7 +419,7 @@ sub kill_pod {
     my ($self, $pod) = @_;
     $pod->{serving} = 0;
     $self->publish;
-    $self->podman('kill', "$pod->{name}-$_->{name}")
+    $self->podman('kill', "$pod->{id}-$_->{name}")
         for reverse @{ $pod->{running} };
     $self->remove($pod);
     return;
@@ -418,7 +427,7 @@ sub kill_pod {
 
 sub remove {
     my ($self, $pod) = @_;
-    $self->try_podman(qw(pod rm -f -t 1), $pod->{name});
+    $self->try_podman(qw(pod rm -f -t 1), $pod->{id});
     system 'umount', $_ for @{ $pod->{mounts} };
     remove_tree($pod->{dir});
     delete $self->{pods}{ $pod->{name} };

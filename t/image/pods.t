@@ -17,7 +17,7 @@ my $password = 'correct horse';
 
 sub queue {
     my ($pod) = @_;
-    my $out = $k->podman('exec', "$pod->{name}-postfix", 'postqueue', '-j');
+    my $out = $k->podman('exec', "$pod->{id}-postfix", 'postqueue', '-j');
     return grep { length } split /\n/, $out;
 }
 
@@ -86,7 +86,7 @@ my %rights = (
     policyd => ['950 951', '0000000000000000'],
 );
 for my $name (sort keys %rights) {
-    my $container = "$relay->{name}-$name";
+    my $container = "$relay->{id}-$name";
     my $status = $k->podman('exec', $container, 'cat', '/proc/1/status');
     my ($uid) = $status =~ /^Uid:\s+(\d+)/m;
     my ($gid) = $status =~ /^Gid:\s+(\d+)/m;
@@ -97,7 +97,7 @@ for my $name (sort keys %rights) {
     isnt +($k->try_podman('exec', $container, 'touch', '/usr/x'))[0], 0,
         '... its root is read-only';
 }
-isnt +($k->try_podman('exec', "$relay->{name}-policyd", 'sh', '-c',
+isnt +($k->try_podman('exec', "$relay->{id}-policyd", 'sh', '-c',
     'grep -l of-a-toy /proc/1/environ'))[0], 0,
     'no password in an environment';
 
@@ -113,12 +113,12 @@ is scalar($c->received(3, 0)), 2, '... for nothing was delivered';
 # A new password, both sides, while the pod runs.
 Cluster::spew($c->dir . '/relay.password', 'another');
 Cluster::spew("$relay->{volumes}{relay}/password", 'another');
-$k->podman(qw(kill -s HUP), "$relay->{name}-postfix");
+$k->podman(qw(kill -s HUP), "$relay->{id}-postfix");
 ok Cluster::within(10, sub {
     $k->logs($relay, 'postfix') =~ /refresh -- version|reload -- version/ }),
     'a new password for the provider, by SIGHUP';
 $c->refuse_mail(0);
-$k->podman('exec', "$relay->{name}-postfix", 'postqueue', '-f');
+$k->podman('exec', "$relay->{id}-postfix", 'postqueue', '-f');
 is scalar($c->received(3)), 3, 'the provider is back: mail arrives';
 
 # -- the database dies ---------------------------------------------------------
@@ -133,12 +133,14 @@ like $c->smtp($relay, 9000)->starttls->auth_plain('nobody', $password),
 ok $k->alive($relay), '... the pod is not restarted';
 ok $k->ready($relay), '... and not taken away from its clients';
 $database = $c->start_database;
-my ($status, $out) = Cluster::within(20, sub {
-    my @result = $c->mailadmin($admin, [qw(revoke domain test1.com from
-                                           test1)]);
-    return $result[0] == 0 ? 1 : 0;
+my @revoke = qw(revoke domain test1.com from test1);
+my ($status, $out);
+Cluster::within(20, sub {
+    ($status, $out) = $c->mailadmin($admin, \@revoke);
+    return $status == 0;
 });
-ok $status, 'the database is back on its volume: a revoke';
+is_deeply [$status, $out], [0, ''],
+    'the database is back on its volume: a revoke';
 ok Cluster::within(10, sub {
     $c->login($relay, 9000, 'test1', $password)->send('any@test1.com')
         =~ /^553 / }), '... is obeyed';
@@ -155,7 +157,7 @@ $k->kill_pod($relay);
 $c->refuse_mail(0);
 $relay = $k->start(StatefulSet => 'relay', 0);
 $k->wait_ready($relay, 30);
-$k->podman('exec', "$relay->{name}-postfix", 'postqueue', '-f');
+$k->podman('exec', "$relay->{id}-postfix", 'postqueue', '-f');
 is scalar($c->received(6)), 6, 'a pod on the same volume delivers it';
 
 # -- a drain -------------------------------------------------------------------
