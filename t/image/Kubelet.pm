@@ -428,7 +428,7 @@ sub kill_pod {
 sub remove {
     my ($self, $pod) = @_;
     $self->try_podman(qw(pod rm -f -t 1), $pod->{id});
-    system 'umount', $_ for @{ $pod->{mounts} };
+    system 'umount', $_ for grep { -d } @{ $pod->{mounts} };
     remove_tree($pod->{dir});
     delete $self->{pods}{ $pod->{name} };
     return;
