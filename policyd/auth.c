@@ -55,7 +55,7 @@ loop_ms(void)
     return uv_hrtime() / 1000000;
 }
 
-/* -- the end of a request -------------------------------------------------------- */
+/* -- the end of a request ------------------------------------------------- */
 
 static void
 free_login(struct login *login)
@@ -119,7 +119,7 @@ unavailable(struct login *login, const char *reason)
     finish(login, AUTH_UNAVAILABLE, NULL);
 }
 
-/* -- upgrading a legacy row ---------------------------------------------------------- */
+/* -- upgrading a legacy row ----------------------------------------------- */
 
 static void
 on_upgraded(void *context, const PGresult *rows)
@@ -148,7 +148,7 @@ upgrade(struct login *login, const char *old, const char *new)
         on_upgraded(name, NULL);
 }
 
-/* -- checking -------------------------------------------------------------------------- */
+/* -- checking ------------------------------------------------------------- */
 
 /* MD5 that is only verified costs nothing, and is to be replaced at the next
  * login once the configuration says so. */
@@ -308,7 +308,7 @@ on_facts(struct directory_wait *wait, const struct decide_facts *facts)
     }
 }
 
-/* -- reading ------------------------------------------------------------------------------ */
+/* -- reading -------------------------------------------------------------- */
 
 static void
 on_cancel(void *context)

@@ -120,7 +120,7 @@ disconnect(struct changes *changes, const char *why)
     uv_timer_start(changes->timer, on_timer, RETRY_MS, 0);
 }
 
-/* -- sending ---------------------------------------------------------------------- */
+/* -- sending -------------------------------------------------------------- */
 
 static void
 send_query(struct changes *changes, const char *sql)
@@ -170,7 +170,7 @@ enter(struct changes *changes, enum step step)
         disconnect(changes, "the database is gone");
 }
 
-/* -- notifications ------------------------------------------------------------------ */
+/* -- notifications -------------------------------------------------------- */
 
 /* "<counter> <user name>", or '*' for everyone. */
 static void
@@ -203,7 +203,7 @@ on_notification(struct changes *changes, const char *payload)
         drop_all(changes, counter);
 }
 
-/* -- the counter ------------------------------------------------------------------------ */
+/* -- the counter ---------------------------------------------------------- */
 
 static void
 on_late(uv_timer_t *timer)
@@ -251,7 +251,7 @@ on_counter(struct changes *changes)
     }
 }
 
-/* -- answers ------------------------------------------------------------------------------ */
+/* -- answers -------------------------------------------------------------- */
 
 /* The query of the present step is answered. */
 static void
@@ -328,7 +328,7 @@ on_input(void *context)
     }
 }
 
-/* -- the clock --------------------------------------------------------------------------- */
+/* -- the clock ------------------------------------------------------------ */
 
 static void
 connect_now(struct changes *changes)
@@ -389,7 +389,7 @@ changes_database(struct changes *changes, bool available)
         uv_timer_start(changes->timer, on_timer, 0, RETRY_MS);
 }
 
-/* -- life ----------------------------------------------------------------------------------- */
+/* -- life ----------------------------------------------------------------- */
 
 static const struct pgconn_events connection_events = {
     .ready = on_ready,

@@ -47,7 +47,7 @@ answer(struct db *db, struct query *query, const PGresult *rows)
     query_answer(query, rows);
 }
 
-/* -- sending ------------------------------------------------------------- */
+/* -- sending -------------------------------------------------------------- */
 
 /* Sends what waits, as far as there are connections for it. */
 static void
@@ -82,7 +82,7 @@ new_query(struct db *db, enum db_statement statement,
     return query;
 }
 
-/* -- losing and finding connections ---------------------------------------- */
+/* -- losing and finding connections --------------------------------------- */
 
 static void
 lose(struct connection *connection, const char *why)
@@ -142,7 +142,7 @@ on_ready(void *context)
     dispatch(db);
 }
 
-/* -- answers ------------------------------------------------------------------ */
+/* -- answers -------------------------------------------------------------- */
 
 static bool
 has_state(const PGresult *result, const char *state)
@@ -212,7 +212,7 @@ on_idle(void *context)
     dispatch(connection->owner);
 }
 
-/* -- deadlines ------------------------------------------------------------- */
+/* -- deadlines ------------------------------------------------------------ */
 
 /* Answers what has waited too long, or waits for what is gone. */
 static void
@@ -251,7 +251,7 @@ on_tick(uv_timer_t *timer)
         uv_timer_stop(timer);
 }
 
-/* -- the outside ----------------------------------------------------------- */
+/* -- the outside ---------------------------------------------------------- */
 
 static const struct pipeline_events pipeline_events = {
     .ready = on_ready,

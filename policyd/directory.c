@@ -13,7 +13,7 @@
 
 #define UNKNOWN_TTL_MS 10000
 
-/* -- what is known -------------------------------------------------------------- */
+/* -- what is known -------------------------------------------------------- */
 
 bool
 directory_usable(const struct directory *directory, const struct entry *entry)
@@ -83,7 +83,7 @@ directory_answer_stale(struct directory *directory, struct entry *entry,
     directory_facts(record, true, facts_r);
 }
 
-/* -- asking --------------------------------------------------------------------- */
+/* -- asking --------------------------------------------------------------- */
 
 static struct entry *
 find(const struct directory *directory, const struct user_name *user)
@@ -175,7 +175,7 @@ directory_cancel(struct directory_wait *wait)
     wait->link = NULL;
 }
 
-/* -- changes ---------------------------------------------------------------------- */
+/* -- changes -------------------------------------------------------------- */
 
 void
 directory_set_live(struct directory *directory, bool live)
@@ -211,7 +211,7 @@ directory_drop_all(struct directory *directory)
     directory->generation++;
 }
 
-/* -- verified passwords ------------------------------------------------------------- */
+/* -- verified passwords --------------------------------------------------- */
 
 bool
 directory_password_known(struct directory *directory,
@@ -250,7 +250,7 @@ directory_remember_password(struct directory *directory,
     table_account(directory->table, entry);
 }
 
-/* -- life --------------------------------------------------------------------------- */
+/* -- life ----------------------------------------------------------------- */
 
 struct directory *
 directory_new(struct db *db, const struct directory_options *options)

@@ -75,7 +75,7 @@ bool directory_ask(struct directory *directory,
                    struct decide_facts *facts_r, struct directory_wait *wait);
 void directory_cancel(struct directory_wait *wait);
 
-/* -- what changes.c has to say ---------------------------------------------- */
+/* -- what changes.c has to say -------------------------------------------- */
 
 /* Whether changes are heard of as they happen. */
 void directory_set_live(struct directory *directory, bool live);
@@ -89,7 +89,7 @@ void directory_drop_user(struct directory *directory, const char *name,
                          size_t len, int64_t counter);
 void directory_drop_all(struct directory *directory);
 
-/* -- what preload.c has loaded --------------------------------------------------- */
+/* -- what preload.c has loaded -------------------------------------------- */
 
 #define DIRECTORY_NAME_COLUMN 8 /* of the user, in rows of DB_LOAD */
 
@@ -100,7 +100,7 @@ bool directory_put(struct directory *directory, const PGresult *rows);
 /* Whether a further record would cost one that is there. */
 bool directory_full(const struct directory *directory);
 
-/* -- verified passwords ------------------------------------------------------- */
+/* -- verified passwords --------------------------------------------------- */
 
 /* Whether the password was found right for the user's present secret before
  * (or for the one before it, while that is valid). */
@@ -115,7 +115,7 @@ void directory_remember_password(struct directory *directory,
                                  const char *secret, const char *password,
                                  size_t len);
 
-/* -- figures ------------------------------------------------------------------ */
+/* -- figures -------------------------------------------------------------- */
 
 struct directory_counts {
     size_t records, unknown_names;

@@ -360,7 +360,7 @@ directory_load_floor(struct directory *directory, const char *name,
             raise_floor(load, counter);
 }
 
-/* -- preloading ------------------------------------------------------------------------------- */
+/* -- preloading ----------------------------------------------------------- */
 
 /* Takes in one row, unless a query or a newer record is there. */
 static void

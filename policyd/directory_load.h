@@ -29,7 +29,7 @@ struct directory {
     struct proof_key key;
 };
 
-/* -- directory.c ------------------------------------------------------------ */
+/* -- directory.c ---------------------------------------------------------- */
 
 /* Whether the entry holds what was loaded and not dropped since. */
 bool directory_usable(const struct directory *directory,
@@ -48,7 +48,7 @@ void directory_answer_stale(struct directory *directory, struct entry *entry,
                             const struct directory_question *question,
                             struct decide_facts *facts_r);
 
-/* -- directory_load.c -------------------------------------------------------- */
+/* -- directory_load.c ----------------------------------------------------- */
 
 /* Asks for the user, or for what is granted to him for the sender; or joins
  * those who do. False when the database cannot be asked. */

@@ -85,7 +85,7 @@ count_client(const struct job *list, uint64_t client)
     return n;
 }
 
-/* -- on a worker thread ------------------------------------------------------- */
+/* -- on a worker thread --------------------------------------------------- */
 
 static enum secret_result
 check_one(const struct job *job, const char *secret)
@@ -129,7 +129,7 @@ check(uv_work_t *work)
                                         job->upgraded, &error);
 }
 
-/* -- on the loop ----------------------------------------------------------------- */
+/* -- on the loop ---------------------------------------------------------- */
 
 static void start_next(struct hash_pool *pool);
 

@@ -57,7 +57,7 @@ complain(int status, const char *what)
     return status;
 }
 
-/* -- before it runs ------------------------------------------------------------ */
+/* -- before it runs ------------------------------------------------------- */
 
 /* Who the daemon will be, and who may connect. */
 static bool
@@ -178,7 +178,7 @@ drop_privileges(const struct program *program, char *error_r, size_t size)
     return false;
 }
 
-/* -- while it runs ---------------------------------------------------------------- */
+/* -- while it runs -------------------------------------------------------- */
 
 static void
 on_hangup(uv_signal_t *handle, int signum)

@@ -22,7 +22,7 @@ struct pipeline {
     unsigned int plans; /* how often all statements were prepared anew */
 };
 
-/* -- sending ------------------------------------------------------------- */
+/* -- sending -------------------------------------------------------------- */
 
 static bool
 send_unnamed(PGconn *pq, const struct query *query)
@@ -69,7 +69,7 @@ pipeline_send(struct pipeline *pipeline, struct query *query, bool unnamed)
         pipeline->state = PIPELINE_BROKEN;
 }
 
-/* -- reading --------------------------------------------------------------- */
+/* -- reading -------------------------------------------------------------- */
 
 /* What is prepared on the connection is looked at as the answers come. */
 static void
@@ -154,7 +154,7 @@ on_input(void *context)
     pipeline->events->idle(pipeline->context);
 }
 
-/* -- life ------------------------------------------------------------------ */
+/* -- life ----------------------------------------------------------------- */
 
 static void
 on_ready(void *context)

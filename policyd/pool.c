@@ -159,7 +159,7 @@ pool_count(const struct pool *pool)
     return count;
 }
 
-/* -- life ---------------------------------------------------------------------- */
+/* -- life ----------------------------------------------------------------- */
 
 bool
 pool_init(struct pool *pool, uv_loop_t *loop, unsigned int size,

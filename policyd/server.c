@@ -88,7 +88,7 @@ struct server {
     size_t output_len;
 };
 
-/* -- lists: where a connection stands, and since when ---------------------- */
+/* -- lists: where a connection stands, and since when --------------------- */
 
 static void
 list_remove(struct conn *conn)
@@ -125,7 +125,7 @@ list_move(struct conn *conn, struct list *list)
     list->last = conn;
 }
 
-/* -- the end of a connection ------------------------------------------------ */
+/* -- the end of a connection ---------------------------------------------- */
 
 static void
 forget_kept(struct conn *conn)
@@ -179,7 +179,7 @@ conn_close(struct conn *conn, const char *reason)
     uv_close(&conn->uv.handle, on_closed);
 }
 
-/* -- output ------------------------------------------------------------------ */
+/* -- output --------------------------------------------------------------- */
 
 static void conn_continue(struct conn *conn);
 
@@ -255,7 +255,7 @@ flush(struct conn *conn)
         write_later(conn, server->output + sent, len - sent);
 }
 
-/* -- input -------------------------------------------------------------------- */
+/* -- input ---------------------------------------------------------------- */
 
 /* Moves what is kept to a buffer of this size. False when out of memory. */
 static bool
@@ -466,7 +466,7 @@ conn_set_waiting(struct conn *conn, void (*cancel)(void *waiting),
     conn->waiting = waiting;
 }
 
-/* -- accepting ----------------------------------------------------------------- */
+/* -- accepting ------------------------------------------------------------ */
 
 static int
 init_stream(struct server *server, uv_stream_t *stream)
@@ -558,7 +558,7 @@ on_sweep(uv_timer_t *timer)
     }
 }
 
-/* -- life ------------------------------------------------------------------------ */
+/* -- life ----------------------------------------------------------------- */
 
 /* With few descriptors half are for connections, whatever is reserved. */
 struct server_budget
@@ -687,7 +687,8 @@ server_drain(struct server *server)
 bool
 server_busy(const struct server *server)
 {
-    return server->leaving || server->waiting.first != NULL || server->writing.first != NULL;
+    return server->leaving || server->waiting.first != NULL
+           || server->writing.first != NULL;
 }
 
 struct server_counts

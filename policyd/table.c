@@ -26,7 +26,7 @@ struct table {
     struct use_list lists[TABLE_CLASSES];
 };
 
-/* -- entries -------------------------------------------------------------------- */
+/* -- entries -------------------------------------------------------------- */
 
 static void
 free_answers(struct entry *entry)
@@ -261,7 +261,7 @@ table_count(const struct table *table, enum table_class class)
     return table->lists[class].count;
 }
 
-/* -- answers for single senders --------------------------------------------------- */
+/* -- answers for single senders ------------------------------------------- */
 
 struct table_answer *
 table_answer_find(struct entry *entry, const char *sender, size_t len)

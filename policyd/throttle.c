@@ -44,7 +44,7 @@ struct throttle {
     struct throttle_counts counts;
 };
 
-/* -- a table ------------------------------------------------------------------- */
+/* -- a table -------------------------------------------------------------- */
 
 static bool
 table_init(struct failure_table *table)
@@ -97,7 +97,7 @@ find(const struct failure_table *table, uint64_t key)
     return i == NONE ? NULL : &table->entries[i];
 }
 
-/* -- an entry -------------------------------------------------------------------- */
+/* -- an entry ------------------------------------------------------------- */
 
 /* Empties the slots that time has passed over. */
 static void
@@ -124,7 +124,7 @@ failed(struct failures *entry, uint64_t now)
     return sum;
 }
 
-/* -- making room -------------------------------------------------------------- */
+/* -- making room ---------------------------------------------------------- */
 
 /* What is lost with an entry. */
 static unsigned int
@@ -211,7 +211,7 @@ obtain(struct failure_table *table, uint64_t key, uint64_t now)
     return entry;
 }
 
-/* -- counting ---------------------------------------------------------------- */
+/* -- counting ------------------------------------------------------------- */
 
 static void
 add_failure(struct failures *entry, uint64_t now)
@@ -277,7 +277,7 @@ recently_good(const struct failure_table *table, uint64_t key, uint64_t now)
     return entry != NULL && entry->good != 0 && now - entry->good < GOOD_MS;
 }
 
-/* -- tries ------------------------------------------------------------------------ */
+/* -- tries ---------------------------------------------------------------- */
 
 bool
 throttle_begin(struct throttle *throttle, const struct throttle_try *who,
@@ -351,7 +351,7 @@ throttle_known(struct throttle *throttle, const struct throttle_try *who,
         mark_good(pair, now);
 }
 
-/* -- who ------------------------------------------------------------------------------ */
+/* -- who ------------------------------------------------------------------ */
 
 /* The part of an address that one party has: all of IPv4, a /64 of IPv6. */
 static size_t
@@ -387,7 +387,7 @@ throttle_who(const struct throttle *throttle, const char *client,
     return who;
 }
 
-/* -- life ------------------------------------------------------------------------------- */
+/* -- life ----------------------------------------------------------------- */
 
 static void
 table_clear(struct failure_table *table)

@@ -82,7 +82,7 @@ struct load {
     struct times times;
 };
 
-/* -- the draw ---------------------------------------------------------------- */
+/* -- the draw ------------------------------------------------------------- */
 
 /* xorshift64*: quick, and good enough to spread over users. */
 static uint32_t
@@ -174,7 +174,7 @@ make_request(struct load *load, struct connection *connection, char *buf)
     return (size_t) (at - buf);
 }
 
-/* -- questions and answers ------------------------------------------------------ */
+/* -- questions and answers ------------------------------------------------ */
 
 static void
 ask(struct load *load, struct connection *connection)
@@ -238,7 +238,7 @@ answered(struct load *load, struct connection *connection)
     return true;
 }
 
-/* -- the run ---------------------------------------------------------------------- */
+/* -- the run -------------------------------------------------------------- */
 
 static int
 open_connection(const char *path)

@@ -73,7 +73,7 @@ struct mail {
     struct times times;
 };
 
-/* -- commands ------------------------------------------------------------------ */
+/* -- commands ------------------------------------------------------------- */
 
 static void
 say(struct client *client, enum step step, const char *text, size_t len)
@@ -119,7 +119,7 @@ say_mail(struct mail *mail, struct client *client)
     say_text(client, MAIL, line);
 }
 
-/* -- sessions -------------------------------------------------------------------- */
+/* -- sessions ------------------------------------------------------------- */
 
 static bool
 another_session(const struct mail *mail)
@@ -267,7 +267,7 @@ on_input(struct mail *mail, struct client *client)
         step_on(mail, client);
 }
 
-/* -- the run ------------------------------------------------------------------------ */
+/* -- the run -------------------------------------------------------------- */
 
 static void
 run(struct mail *mail)

@@ -101,7 +101,7 @@ die(const char *what, const char *why)
     exit(2);
 }
 
-/* -- changing ------------------------------------------------------------------ */
+/* -- changing ------------------------------------------------------------- */
 
 static void
 sql(PGconn *pg, const char *text)
@@ -265,7 +265,7 @@ set_up(void)
     PQfinish(pg);
 }
 
-/* -- asking -------------------------------------------------------------------- */
+/* -- asking --------------------------------------------------------------- */
 
 static enum verdict
 right_answer(const struct state *state, const struct question *question)
