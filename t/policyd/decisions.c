@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * decisions SOCKET COUNT WINDOW_MS DEFER_OK [SEED] - asks policyd COUNT random
- * questions over eight connections, one at a time on each, while a process of
- * its own changes what is granted, in the database that the PG* environment
- * names. Every answer must be right for some moment between WINDOW_MS before
+ * decisions SOCKET COUNT WINDOW_MS DEFER_OK [SEED] - asks policyd random
+ * questions over eight connections, one at a time on each, until COUNT of them
+ * were not deferred, while a process of its own changes what is granted, in the
+ * database that the PG* environment names. Every answer must be right for some moment between WINDOW_MS before
  * its question and itself. Prints "asked N changed N deferred N wrong N" and
  * the first wrong answers; exits 0 when nothing is wrong, and with DEFER_OK 0
  * nothing was deferred.
@@ -404,7 +404,7 @@ ask_all(const char *path, unsigned long count, bool defer_ok)
         fds[i].events = POLLIN;
         ask(&clients[i]);
     }
-    while (asked < count) {
+    while (asked - deferred < count) {
         if (poll(fds, CONNECTIONS, ANSWER_MS) <= 0)
             die("poll", "no answer in time");
         for (i = 0; i < CONNECTIONS; i++) {

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: MIT
+package Cluster;
+
+# The overlay "local" in a network namespace of the test's own: PostgreSQL and
+# relay pods by Kubelet.pm, the provider and the clients as processes of the
+# host at the bridge's address. t/image/run has built the images, rendered the
+# manifests into IMAGE_SCRATCH, and made the namespace.
+#
+#   my $c = Cluster->up;
+#   $c->start_database;
+#   $c->start_relay(0);
+#   my $smtp = $c->login($pod, 9000);
+
+use strict;
+use warnings;
+
+use Carp qw(croak);
+use File::Temp ();
+use MIME::Base64 qw(encode_base64);
+use Time::HiRes qw(sleep time);
+
+use Emailing::SMTP ();
+use Kubelet ();
+
+my $subnet = '10.89.7';
+my %live;
+
+sub within {
+    my ($seconds, $code) = @_;
+    my $end = time + $seconds;
+    while (1) {
+        my $value = $code->();
+        return $value if $value;
+        return if time > $end;
+        sleep 0.1;
+    }
+}
+
+sub slurp {
+    my ($path) = @_;
+    open my $file, '<', $path or croak "$path: $!";
+    local $/;
+    return <$file>;
+}
+
+sub spew {
+    my ($path, $text) = @_;
+    open my $file, '>', $path or croak "$path: $!";
+    print $file $text;
+    close $file or croak "$path: $!";
+    return;
+}
+
+# As "kubectl create secret tls" would make it.
+sub tls_secret {
+    my ($dir) = @_;
+    my $names = 'subjectAltName=DNS:localhost,DNS:relay,DNS:provider';
+    system("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1"
+        . " -nodes -days 30 -subj /CN=relay -addext $names"
+        . " -keyout $dir/tls.key -out $dir/tls.crt 2>$dir/openssl") == 0
+        or croak slurp("$dir/openssl");
+    return join "\n", '---', 'apiVersion: v1', 'kind: Secret', 'metadata:',
+        '  name: relay-tls', 'data:',
+        map { "  $_: " . encode_base64(slurp("$dir/$_"), '') }
+            qw(tls.key tls.crt), ();
+}
+
+sub up {
+    my ($class) = @_;
+    my $scratch = $ENV{IMAGE_SCRATCH} or croak 'run t/image/run';
+    my $self = bless { pid => $$,
+        tmp => File::Temp->newdir('cluster.XXXXXX', DIR => $scratch) }, $class;
+    my $dir = $self->{dir} = "$self->{tmp}";
+    chmod 0755, $dir;
+    spew("$dir/manifests.yaml", slurp("$scratch/rendered/local.yaml")
+        . tls_secret($dir) . "\n");
+    my $network = 'n' . $$;
+    $self->{kubelet} = Kubelet->new(
+        file => "$dir/manifests.yaml", dir => $dir, network => $network,
+        subnet => $subnet,
+        hosts => { provider => "$subnet.1", postgres => "$subnet.200" },
+        ips => { 'postgres-0' => "$subnet.200" },
+        images => { 'docker.io/library/postgres:15'
+                        => 'localhost/postgres:test' });
+    $self->kubelet->podman(qw(network create --disable-dns
+        --subnet), "$subnet.0/24", $network);
+    $self->{network} = $network;
+    $live{$self} = $self;
+    return $self;
+}
+
+sub kubelet { return $_[0]{kubelet} }
+sub dir { return $_[0]{dir} }
+
+# The bridge has its address once the first pod is on it.
+sub start_provider {
+    my ($self) = @_;
+    my $dir = "$self->{dir}/provider";
+    mkdir $dir;
+    spew("$self->{dir}/relay.password", 'provider-of-a-toy');
+    my $pid = fork // croak "fork: $!";
+    if ($pid == 0) {
+        open STDERR, '>', "$dir/log";
+        exec "$ENV{srcdir}/t/image/provider", $dir, "$subnet.1:2525",
+            "$self->{dir}/tls.crt", "$self->{dir}/tls.key", 'relay',
+            "$self->{dir}/relay.password";
+        die "exec: $!\n";
+    }
+    $self->{provider} = $pid;
+    return;
+}
+
+sub refuse_mail {
+    my ($self, $on) = @_;
+    my $path = "$self->{dir}/provider/refuse";
+    $on ? spew($path, '') : unlink $path;
+    return;
+}
+
+# received COUNT, SECONDS: message texts, once there are so many
+sub received {
+    my ($self, $count, $seconds) = @_;
+    my $files = within($seconds // 30, sub {
+        my @files = glob "$self->{dir}/provider/mail/*";
+        return @files >= $count ? \@files : undef;
+    });
+    return map { slurp($_) } $files ? @$files
+        : glob "$self->{dir}/provider/mail/*";
+}
+
+sub start_database {
+    my ($self) = @_;
+    my $pod = $self->kubelet->start(StatefulSet => 'postgres', 0);
+    $self->kubelet->wait_ready($pod, 60);
+    return $pod;
+}
+
+# mailadmin POD, WORDS, STDIN: (status, output)
+sub mailadmin {
+    my ($self, $pod, $words, $stdin) = @_;
+    my $path = "$self->{dir}/stdin";
+    spew($path, $stdin // '');
+    my $out = `podman exec -i $pod->{id}-mailadmin mailadmin @$words 2>&1 <$path`;
+    unlink $path;
+    return ($? >> 8, $out);
+}
+
+sub smtp {
+    my ($self, $pod, $port) = @_;
+    return Emailing::SMTP->new(address => "$pod->{ip}:$port",
+                               ca => "$self->{dir}/tls.crt");
+}
+
+sub login {
+    my ($self, $pod, $port, $user, $password) = @_;
+    my $smtp = $self->smtp($pod, $port)->starttls;
+    my $reply = $smtp->auth_plain($user, $password);
+    croak "login: $reply" if $reply !~ /^235 /;
+    return $smtp;
+}
+
+sub down {
+    my ($self) = @_;
+    return if $self->{pid} != $$ || $self->{down}++;
+    local $?;
+    if ($self->{provider}) {
+        kill TERM => $self->{provider};
+        waitpid $self->{provider}, 0;
+    }
+    $self->kubelet->remove_all;
+    $self->kubelet->try_podman(qw(network rm -f), $self->{network});
+    return;
+}
+
+$SIG{$_} = sub { exit 1 } for qw(INT TERM HUP);
+END { $_->down for values %live }
+
+1;
