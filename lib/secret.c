@@ -10,6 +10,7 @@
 #include <openssl/hmac.h>
 #include <openssl/rand.h>
 
+#include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -155,7 +156,8 @@ secret_password_ok(const char *password, size_t len)
            && memchr(password, '\0', len) == NULL;
 }
 
-/* crypt(3) on a NUL-terminated copy, its scratch memory wiped. */
+/* crypt(3) on a NUL-terminated copy, its scratch memory wiped. False, with
+ * ENOMEM in errno when memory ran out. */
 static bool
 hash_crypt(const char *setting, const char *password, size_t len,
            char hash_r[static SECRET_MAX])
@@ -164,7 +166,9 @@ hash_crypt(const char *setting, const char *password, size_t len,
     struct crypt_data *data;
     const char *hash;
     bool ok = false;
+    int error;
 
+    errno = 0;
     if (len > SECRET_PASSWORD_MAX)
         return false;
     data = calloc(1, sizeof(*data));
@@ -172,14 +176,17 @@ hash_crypt(const char *setting, const char *password, size_t len,
         return false;
     memcpy(phrase, password, len);
     phrase[len] = '\0';
+    errno = 0;
     hash = crypt_rn(phrase, setting, data, (int) sizeof(*data));
     if (hash != NULL && hash[0] != '*' && strlen(hash) < SECRET_MAX) {
         memcpy(hash_r, hash, strlen(hash) + 1);
         ok = true;
     }
+    error = errno;
     secret_wipe(phrase, sizeof(phrase));
     secret_wipe(data, sizeof(*data));
     free(data);
+    errno = error;
     return ok;
 }
 
@@ -193,7 +200,7 @@ check_crypt(const char *stored, const char *password, size_t len)
     if (strncmp(stored, "$2", 2) == 0 && len > BCRYPT_PASSWORD_MAX)
         return SECRET_MISMATCH;
     if (!hash_crypt(stored, password, len, hash))
-        return SECRET_ERROR;
+        return errno == ENOMEM ? SECRET_UNTOLD : SECRET_ERROR;
     /* A secret that lost its end matches nothing, whatever the password. */
     if (strlen(hash) != strlen(stored))
         result = SECRET_ERROR;
@@ -240,7 +247,7 @@ static enum secret_result
 check_scram(const char *stored, const char *password, size_t len)
 {
     struct scram kept, derived;
-    enum secret_result result = SECRET_ERROR;
+    enum secret_result result = SECRET_UNTOLD;
 
     if (!parse_scram(stored, &kept))
         return SECRET_ERROR;
@@ -264,7 +271,7 @@ check_md5(const char *stored, const char *password, size_t len)
     size_t i;
 
     if (EVP_Digest(password, len, digest, NULL, EVP_md5(), NULL) != 1)
-        return SECRET_ERROR;
+        return SECRET_UNTOLD;
     for (i = 0; i < MD5_HEX_LEN / 2; i++)
         snprintf(hex + 2 * i, 3, "%02x", digest[i]);
     for (i = 0; i <= MD5_HEX_LEN; i++)
@@ -358,7 +365,7 @@ secret_make(const struct secret_policy *policy, const char *password,
     return ok;
 }
 
-void
+bool
 secret_check_dummy(const struct secret_policy *policy, const char *password,
                    size_t len)
 {
@@ -369,8 +376,10 @@ secret_check_dummy(const struct secret_policy *policy, const char *password,
         password = "-";
         len = 1;
     }
-    if (secret_make(policy, password, len, secret, &error))
-        secret_wipe(secret, sizeof(secret));
+    if (!secret_make(policy, password, len, secret, &error))
+        return false;
+    secret_wipe(secret, sizeof(secret));
+    return true;
 }
 
 bool

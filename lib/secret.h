@@ -40,7 +40,9 @@ struct secret_policy {
 enum secret_result {
     SECRET_MATCH,
     SECRET_MISMATCH,
-    SECRET_ERROR /* the secret is unusable, or memory ran out: no match */
+    SECRET_ERROR,  /* the secret is unusable: nothing matches it; or what
+                      crypt(3) needed was not to be had, without a word */
+    SECRET_UNTOLD  /* memory ran out: it may have matched */
 };
 
 /* The form of a stored secret (NULL: unusable). Looks at it only. */
@@ -60,8 +62,9 @@ bool secret_make(const struct secret_policy *policy, const char *password,
                  const char **error_r);
 
 /* Spends what secret_check() of a secret of this policy would: for users that
- * do not exist, and for secrets that are cheaper to check. */
-void secret_check_dummy(const struct secret_policy *policy,
+ * do not exist, and for secrets that are cheaper to check. False when memory
+ * ran out, as it would have for a real one. */
+bool secret_check_dummy(const struct secret_policy *policy,
                         const char *password, size_t len);
 
 /* Whether checking this secret costs at least what the policy's would. */

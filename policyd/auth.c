@@ -175,6 +175,10 @@ on_checked(void *context, const struct hash_answer *answer)
         finish(login, AUTH_OK, NULL);
         return;
     }
+    if (answer->result == SECRET_UNTOLD) {
+        unavailable(login, "memory");
+        return;
+    }
     if (login->reason == NULL)
         login->reason = answer->result == SECRET_ERROR ? "unusable-secret"
                                                        : "wrong-password";

@@ -103,6 +103,33 @@ too_cheap(const struct job *job)
            || !secret_costs_enough(&job->policy, job->secret);
 }
 
+/* Whether crypt(3) failed at the secret, which may be for want of memory: it
+ * does not tell. */
+static bool
+crypt_failed(enum secret_result result, const char *secret)
+{
+    return result == SECRET_ERROR && secret_form(secret) == SECRET_CRYPT;
+}
+
+/* A refusal that memory ran out for is none; a password that takes as much
+ * memory shows whether it did. */
+static enum secret_result
+refusal(const struct job *job, enum secret_result old)
+{
+    struct secret_policy policy = job->policy;
+
+    if (job->result == SECRET_UNTOLD || old == SECRET_UNTOLD)
+        return SECRET_UNTOLD;
+    if ((job->has_secret && crypt_failed(job->result, job->secret))
+        || (job->has_old && crypt_failed(old, job->old_secret)))
+        policy.scheme = SECRET_YESCRYPT;
+    else if (!too_cheap(job))
+        return job->result;
+    return secret_check_dummy(&policy, job->password, job->len)
+               ? job->result
+               : SECRET_UNTOLD;
+}
+
 /* Both secrets are always checked, so that time does not tell which matched. */
 static void
 check(uv_work_t *work)
@@ -117,8 +144,7 @@ check(uv_work_t *work)
     if (job->has_old)
         old = check_one(job, job->old_secret);
     if (job->result != SECRET_MATCH && old != SECRET_MATCH) {
-        if (too_cheap(job))
-            secret_check_dummy(&job->policy, job->password, job->len);
+        job->result = refusal(job, old);
         return;
     }
     job->matched = job->result == SECRET_MATCH ? job->secret : job->old_secret;
@@ -139,7 +165,7 @@ on_checked(uv_work_t *work, int status)
     struct job *job = work->data;
     struct hash_pool *pool = job->pool;
     struct hash_answer answer = {
-        .result = status == 0 ? job->result : SECRET_ERROR,
+        .result = status == 0 ? job->result : SECRET_UNTOLD,
         .matched = job->matched,
         .upgraded = job->has_upgraded ? job->upgraded : NULL,
     };

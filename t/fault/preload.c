@@ -136,23 +136,37 @@ strdup(const char *text)
     return copy != NULL ? memcpy(copy, text, size) : NULL;
 }
 
-/* How much of len to do; 0 for an interrupted call. */
+static bool
+is_socket(int fd)
+{
+    int type, error = errno;
+    socklen_t size = sizeof(type);
+    bool yes = getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0;
+
+    errno = error;
+    return yes;
+}
+
+/* How much of len to do; 0 for an interrupted call. What is no socket, such as
+ * an eventfd, is never done in part. */
 static size_t
-cut(size_t len)
+cut(int fd, size_t len)
 {
     static atomic_ulong turns;
 
-    if (!cut_io || len < 2 || !turn())
+    if (!cut_io || !turn())
         return len;
-    return atomic_fetch_add(&turns, 1) % 4 == 0 ? 0 : 1 + len / 7;
+    if (atomic_fetch_add(&turns, 1) % 4 == 0)
+        return 0;
+    return is_socket(fd) ? 1 + len / 7 : len;
 }
 
 #define NEXT(type, name, ...) \
     ((type (*) (__VA_ARGS__)) dlsym(RTLD_NEXT, name))
 
-#define CUT_OR_INTERRUPT(len) \
+#define CUT_OR_INTERRUPT(fd, len) \
     do { \
-        (len) = cut(len); \
+        (len) = cut(fd, len); \
         if ((len) == 0) { \
             errno = EINTR; \
             return -1; \
@@ -163,7 +177,7 @@ ssize_t
 read(int fd, void *buf, size_t len)
 {
     if (len > 0)
-        CUT_OR_INTERRUPT(len);
+        CUT_OR_INTERRUPT(fd, len);
     return NEXT(ssize_t, "read", int, void *, size_t)(fd, buf, len);
 }
 
@@ -171,7 +185,7 @@ ssize_t
 write(int fd, const void *buf, size_t len)
 {
     if (len > 0)
-        CUT_OR_INTERRUPT(len);
+        CUT_OR_INTERRUPT(fd, len);
     return NEXT(ssize_t, "write", int, const void *, size_t)(fd, buf, len);
 }
 
@@ -179,7 +193,7 @@ ssize_t
 recv(int fd, void *buf, size_t len, int flags)
 {
     if (len > 0)
-        CUT_OR_INTERRUPT(len);
+        CUT_OR_INTERRUPT(fd, len);
     return NEXT(ssize_t, "recv", int, void *, size_t, int)(fd, buf, len,
                                                            flags);
 }
@@ -188,7 +202,7 @@ ssize_t
 send(int fd, const void *buf, size_t len, int flags)
 {
     if (len > 0)
-        CUT_OR_INTERRUPT(len);
+        CUT_OR_INTERRUPT(fd, len);
     return NEXT(ssize_t, "send", int, const void *, size_t,
                 int)(fd, buf, len, flags);
 }

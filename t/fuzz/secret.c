@@ -10,6 +10,7 @@
 #include "lib/secret.h"
 
 #include <crypt.h>
+#include <errno.h>
 #include <openssl/evp.h>
 
 /* These take the places of the library's, by the linker's --wrap. */
@@ -24,7 +25,7 @@ int __real_PKCS5_PBKDF2_HMAC(const char *pass, int passlen,
                              const EVP_MD *digest, int keylen,
                              unsigned char *out);
 
-static bool crypt_called;
+static bool crypt_called, memory_out;
 
 /* A hash as long as the setting says: what stands behind its last '$' is
  * replaced by a digest of the phrase. */
@@ -38,8 +39,11 @@ __wrap_crypt_rn(const char *phrase, const char *setting, void *data, int size)
 
     crypt_called = true;
     CHECK(size == (int) sizeof(struct crypt_data));
-    if (len % 7 == 3)
+    if (len % 7 == 3) {
+        memory_out = true;
+        errno = ENOMEM;
         return NULL;
+    }
     if (len % 7 == 4)
         return strcpy(out, "*0");
     if (len < kept)
@@ -69,9 +73,10 @@ check_stored(const char *stored, const struct piece *password)
     struct secret_policy policy = {SECRET_SCRAM_SHA_256, 4096};
     enum secret_result result;
 
-    crypt_called = false;
+    crypt_called = memory_out = false;
     result = secret_check(stored, password->text, password->len);
     CHECK(form == SECRET_CRYPT || !crypt_called);
+    CHECK((result == SECRET_UNTOLD) == memory_out);
     CHECK(form != SECRET_UNUSABLE || result != SECRET_MATCH);
     CHECK(secret_password_ok(password->text, password->len)
           || result == SECRET_MISMATCH);
@@ -108,7 +113,7 @@ check_made(const struct piece *password)
     CHECK(secret_mock_verifier(&policy, key, sizeof(key), "someone", mock));
     CHECK(secret_form(mock) == SECRET_SCRAM
           && strlen(mock) == strlen(secret));
-    secret_check_dummy(&policy, password->text, password->len);
+    CHECK(secret_check_dummy(&policy, password->text, password->len));
 }
 
 int
