@@ -6,11 +6,14 @@
 use strict;
 use warnings;
 
+use FindBin;
+use lib "$FindBin::Bin/..";
+
 use File::Temp ();
 use JSON::PP ();
 use Test::More;
 
-use Cluster ();
+use Emailing::Cluster qw(spew);
 
 my $image = 'localhost/secure-emailing:ci';
 my $dir = File::Temp->newdir('image.XXXXXX', TMPDIR => 1);
@@ -55,8 +58,8 @@ for my $name (qw(one two)) {
         . " -nodes -days 2 -subj /CN=$name -keyout $dir/$name.key"
         . " -out $dir/$name.crt 2>/dev/null") == 0 or die;
 }
-Cluster::spew("$dir/secret", "$password\n");
-Cluster::spew("$dir/empty", '');
+spew("$dir/secret", "$password\n");
+spew("$dir/empty", '');
 
 my %tls = (TLS_CERT_FILE => '/d/one.crt', TLS_KEY_FILE => '/d/one.key');
 my %relay = (%tls, RELAYHOST => '[smtp.example.com]:2525',

@@ -6,9 +6,12 @@
 use strict;
 use warnings;
 
+use FindBin;
+use lib "$FindBin::Bin/..";
+
 use Test::More;
 
-use Cluster ();
+use Emailing::Cluster qw(slurp spew);
 
 my $scratch = $ENV{IMAGE_SCRATCH} or die "run t/image/run\n";
 my @overlays = qw(gke gke-cloudsql local);
@@ -17,7 +20,7 @@ my @overlays = qw(gke gke-cloudsql local);
 sub check {
     my @files = @_;
     open my $pipe, '-|', 'sh', '-c', 'cd "$1" && shift && exec node "$@" 2>&1',
-        'sh', "$scratch/node", "$ENV{srcdir}/t/image/check.mjs", @files
+        'sh', "$scratch/node", "$FindBin::Bin/check.mjs", @files
         or die "node: $!";
     my @lines = <$pipe>;
     close $pipe;
@@ -99,7 +102,7 @@ my %planted = (
         qr/pod security is not enforced/],
 );
 
-my $good = Cluster::slurp("$scratch/rendered/gke-cloudsql.yaml");
+my $good = slurp("$scratch/rendered/gke-cloudsql.yaml");
 my $dir = File::Temp->newdir('planted.XXXXXX', DIR => $scratch);
 my %files;
 for my $name (sort keys %planted) {
@@ -108,7 +111,7 @@ for my $name (sort keys %planted) {
     my $bad = $good =~ s/$from/$to/r;
     isnt $bad, $good, "planted: $name";
     my $file = $name =~ tr/ /-/r . '.yaml';
-    Cluster::spew("$dir/$file", $bad);
+    spew("$dir/$file", $bad);
     $files{$name} = $file;
 }
 my ($status, @said) = check(map { "$dir/$_" } sort values %files);

@@ -6,12 +6,15 @@
 use strict;
 use warnings;
 
+use FindBin;
+use lib "$FindBin::Bin/..";
+
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-use Cluster ();
+use Emailing::Cluster qw(slurp spew within);
 
-my $c = Cluster->up;
+my $c = Emailing::Cluster->up;
 my $k = $c->kubelet;
 my $password = 'correct horse';
 
@@ -76,7 +79,7 @@ my @mail = $c->received(2);
 is scalar(@mail), 2, 'both messages reach the provider';
 like $mail[0], qr/\AX-From: anything\@test1\.com\nX-To: someone\@example\.com\n/,
     '... with their envelopes';
-my $logins = Cluster::slurp($c->dir . '/provider/logins');
+my $logins = slurp($c->dir . '/provider/logins');
 like $logins, qr/\Arelay\n/, '... by a login over TLS';
 
 # -- rights --------------------------------------------------------------------
@@ -106,15 +109,15 @@ isnt +($k->try_podman('exec', "$relay->{id}-policyd", 'sh', '-c',
 $c->refuse_mail(1);
 like $c->login($relay, 9000, 'test1', $password)->send('user@test1.com',
     body => 'Deferred'), qr/^250 /, 'the provider refuses: mail is accepted';
-ok Cluster::within(20, sub { grep { /"deferred"/ } queue($relay) }),
+ok within(20, sub { grep { /"deferred"/ } queue($relay) }),
     '... and waits in the queue';
 is scalar($c->received(3, 0)), 2, '... for nothing was delivered';
 
 # A new password, both sides, while the pod runs.
-Cluster::spew($c->dir . '/relay.password', 'another');
-Cluster::spew("$relay->{volumes}{relay}/password", 'another');
+spew($c->dir . '/relay.password', 'another');
+spew("$relay->{volumes}{relay}/password", 'another');
 $k->podman(qw(kill -s HUP), "$relay->{id}-postfix");
-ok Cluster::within(10, sub {
+ok within(10, sub {
     $k->logs($relay, 'postfix') =~ /refresh -- version|reload -- version/ }),
     'a new password for the provider, by SIGHUP';
 $c->refuse_mail(0);
@@ -135,13 +138,13 @@ ok $k->ready($relay), '... and not taken away from its clients';
 $database = $c->start_database;
 my @revoke = qw(revoke domain test1.com from test1);
 my ($status, $out);
-Cluster::within(20, sub {
+within(20, sub {
     ($status, $out) = $c->mailadmin($admin, \@revoke);
     return $status == 0;
 });
 is_deeply [$status, $out], [0, ''],
     'the database is back on its volume: a revoke';
-ok Cluster::within(10, sub {
+ok within(10, sub {
     $c->login($relay, 9000, 'test1', $password)->send('any@test1.com')
         =~ /^553 / }), '... is obeyed';
 is scalar($c->received(5)), 5, 'nothing was lost';
@@ -152,7 +155,7 @@ $c->refuse_mail(1);
 like $c->login($relay, 9000, 'test2', $password)->send('user@test1.com'),
     qr/^250 /, 'a message in the queue';
 # Its secrets are those of the manifests again.
-Cluster::spew($c->dir . '/relay.password', 'provider-of-a-toy');
+spew($c->dir . '/relay.password', 'provider-of-a-toy');
 $k->kill_pod($relay);
 $c->refuse_mail(0);
 $relay = $k->start(StatefulSet => 'relay', 0);
@@ -166,13 +169,13 @@ my $open = $c->login($relay, 9000, 'test2', $password);
 my $child = fork // die;
 if ($child == 0) {
     my $killed = $k->stop($relay);
-    Cluster::spew($c->dir . '/stopped', $k->{pods}{$relay->{name}} ? 1
+    spew($c->dir . '/stopped', $k->{pods}{$relay->{name}} ? 1
         : "$killed\n$relay->{log}{postfix}$relay->{log}{policyd}");
     require POSIX;
     POSIX::_exit(0);
 }
 my $late;
-ok Cluster::within(20, sub {
+ok within(20, sub {
     $late = eval { $c->smtp($relay, 9000)->banner } // 'refused';
     return $late !~ /^220 /;
 }), 'a pod that ends takes no new session';
@@ -181,7 +184,7 @@ like $open->send('user@test1.com'), qr/^250 /, '... an open one goes on';
 $open->quit;
 waitpid $child, 0;
 is $?, 0, 'the pod ended';
-my ($killed, @log) = split /\n/, Cluster::slurp($c->dir . '/stopped');
+my ($killed, @log) = split /\n/, slurp($c->dir . '/stopped');
 is $killed, 0, '... within its grace period';
 is scalar($c->received(7)), 7, '... with nothing left in its queue';
 my @bad = grep { !eval { JSON::PP::decode_json($_)->{severity} } } @log;

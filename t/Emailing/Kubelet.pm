@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-package Kubelet;
+package Emailing::Kubelet;
 
 # Runs pods of rendered manifests under podman, for tests: what the manifest
 # says of environment, volumes, securityContext, resources, probes and hooks
@@ -8,7 +8,7 @@ package Kubelet;
 # addresses of ready pods. It does not restart a container that ends, for here
 # that is a failure; Jobs are run again as their backoffLimit says.
 #
-#   my $k = Kubelet->new(file => 'rendered.yaml', dir => $scratch,
+#   my $k = Emailing::Kubelet->new(file => 'rendered.yaml', dir => $scratch,
 #       network => 'n', subnet => '10.89.7', images => { 'a:1' => 'b:2' });
 #   my $pod = $k->start('StatefulSet', 'relay', 0);   # does not wait for ready
 #   $k->wait_ready($pod, 30);
