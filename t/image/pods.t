@@ -26,7 +26,7 @@ sub queue {
 
 sub subject { return grep { /^Subject: \Q$_[0]\E$/m } $c->received(0) }
 
-# -- start order is free -------------------------------------------------------
+# -- start order is free ------------------------------------------------------
 
 my $began = time;
 my $relay = $k->start(StatefulSet => 'relay', 0);
@@ -46,7 +46,7 @@ $k->wait_ready($relay, 20);
 pass 'the relay is ready';
 my $admin = $k->start(Deployment => 'mailadmin');
 
-# -- the session ---------------------------------------------------------------
+# -- the session --------------------------------------------------------------
 
 for my $user (qw(test1 test2)) {
     is_deeply [$c->mailadmin($admin, [qw(add user), $user], "$password\n")],
@@ -77,12 +77,13 @@ for my $port (9000, 587) {
 }
 my @mail = $c->received(2);
 is scalar(@mail), 2, 'both messages reach the provider';
-like $mail[0], qr/\AX-From: anything\@test1\.com\nX-To: someone\@example\.com\n/,
+like $mail[0],
+    qr/\AX-From: anything\@test1\.com\nX-To: someone\@example\.com\n/,
     '... with their envelopes';
 my $logins = slurp($c->dir . '/provider/logins');
 like $logins, qr/\Arelay\n/, '... by a login over TLS';
 
-# -- rights --------------------------------------------------------------------
+# -- rights -------------------------------------------------------------------
 
 my %rights = (
     postfix => ['0 0', '00000000000004eb'],
@@ -104,7 +105,7 @@ isnt +($k->try_podman('exec', "$relay->{id}-policyd", 'sh', '-c',
     'grep -l of-a-toy /proc/1/environ'))[0], 0,
     'no password in an environment';
 
-# -- the provider refuses and comes back ---------------------------------------
+# -- the provider refuses and comes back --------------------------------------
 
 $c->refuse_mail(1);
 like $c->login($relay, 9000, 'test1', $password)->send('user@test1.com',
@@ -124,7 +125,7 @@ $c->refuse_mail(0);
 $k->podman('exec', "$relay->{id}-postfix", 'postqueue', '-f');
 is scalar($c->received(3)), 3, 'the provider is back: mail arrives';
 
-# -- the database dies ---------------------------------------------------------
+# -- the database dies --------------------------------------------------------
 
 like $c->login($relay, 9000, 'test1', $password)->send('user@test1.com'),
     qr/^250 /, 'test1 is known to policyd';
@@ -149,7 +150,7 @@ ok within(10, sub {
         =~ /^553 / }), '... is obeyed';
 is scalar($c->received(5)), 5, 'nothing was lost';
 
-# -- the node dies -------------------------------------------------------------
+# -- the node dies ------------------------------------------------------------
 
 $c->refuse_mail(1);
 like $c->login($relay, 9000, 'test2', $password)->send('user@test1.com'),
@@ -163,7 +164,7 @@ $k->wait_ready($relay, 30);
 $k->podman('exec', "$relay->{id}-postfix", 'postqueue', '-f');
 is scalar($c->received(6)), 6, 'a pod on the same volume delivers it';
 
-# -- a drain -------------------------------------------------------------------
+# -- a drain ------------------------------------------------------------------
 
 my $open = $c->login($relay, 9000, 'test2', $password);
 my $child = fork // die;
