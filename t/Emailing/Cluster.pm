@@ -2,9 +2,9 @@
 package Emailing::Cluster;
 
 # The overlay "local" in a network namespace of the test's own: PostgreSQL and
-# relay pods by Emailing::Kubelet, the provider and the clients as processes of the
-# host at the bridge's address. t/image/run has built the images, rendered the
-# manifests into IMAGE_SCRATCH, and made the namespace.
+# relay pods by Emailing::Kubelet, the provider and the clients as processes of
+# the host at the bridge's address. t/image/run has built the images, rendered
+# the manifests into IMAGE_SCRATCH, and made the namespace.
 #
 #   my $c = Emailing::Cluster->up;
 #   $c->start_database;
@@ -147,7 +147,8 @@ sub mailadmin {
     my ($self, $pod, $words, $stdin) = @_;
     my $path = "$self->{dir}/stdin";
     spew($path, $stdin // '');
-    my $out = `podman exec -i $pod->{id}-mailadmin mailadmin @$words 2>&1 <$path`;
+    my $command = "podman exec -i $pod->{id}-mailadmin mailadmin @$words";
+    my $out = `$command 2>&1 <$path`;
     unlink $path;
     return ($? >> 8, $out);
 }

@@ -346,9 +346,9 @@ sub make_pod {
 sub run_containers {
     my ($self, $pod) = @_;
     my $spec = $pod->{spec};
-    for my $container (@{ $spec->{initContainers} || [] },
-                       @{ $spec->{containers} }) {
-        my $init = grep { $_ == $container } @{ $spec->{initContainers} || [] };
+    my @sidecars = @{ $spec->{initContainers} || [] };
+    for my $container (@sidecars, @{ $spec->{containers} }) {
+        my $init = grep { $_ == $container } @sidecars;
         croak "$container->{name}: init containers must be sidecars"
             if $init && ($container->{restartPolicy} // '') ne 'Always';
         $self->podman('run', '-d', $self->container_flags($pod, $container));

@@ -95,7 +95,7 @@ my %planted = (
     'below the floor' => [qr/minReplicas: 2/, 'minReplicas: 1',
         qr/below the floor/],
     'budget of nothing' => [
-        qr/(maxUnavailable: 1\n  selector:\n    matchLabels:\n\s+)$name_is: relay/,
+        qr/maxUnavailable: 1\n  selector:\n\s+\w+:\n\s+$name_is: relay/,
         "maxUnavailable: 1\n  selector:\n    matchLabels:\n      $name_is: x",
         qr/PodDisruptionBudget\/relay: selector: selects nothing/],
     'everything allowed' => [qr/name: default-deny\n(.*?)podSelector: \{\}/s,
