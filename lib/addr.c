@@ -264,6 +264,15 @@ addr_parse_grantable(const char *text, size_t len, struct addr *addr_r,
     return false;
 }
 
+/* Called for each byte of each request, so not by way of a string. */
+static bool
+name_byte(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')
+           || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '+'
+           || c == '@' || c == '-';
+}
+
 bool
 addr_parse_name(const char *text, size_t len, struct user_name *name_r,
                 const char **error_r)
@@ -277,11 +286,7 @@ addr_parse_name(const char *text, size_t len, struct user_name *name_r,
     else if (len > NAME_MAX_LEN)
         *error_r = "longer than 128 bytes";
     for (i = 0; *error_r == NULL && i < len; i++)
-        if (text[i] == '\0'
-            || strchr("abcdefghijklmnopqrstuvwxyz"
-                      "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+@-",
-                      text[i])
-                   == NULL)
+        if (!name_byte(text[i]))
             *error_r = "a name is letters, digits and . _ + @ -";
     if (*error_r != NULL)
         return false;

@@ -11,7 +11,8 @@ attr_reader_reset(struct attr_reader *reader)
     memset(reader, 0, sizeof(*reader));
 }
 
-/* Returns the index of the name in the table, or count. */
+/* Returns the index of the name, which is not empty, in the table, or
+ * count. */
 static size_t
 find_name(const struct attr_name *names, size_t count, const char *name,
           size_t len)
@@ -19,12 +20,13 @@ find_name(const struct attr_name *names, size_t count, const char *name,
     size_t i;
 
     for (i = 0; i < count; i++)
-        if (names[i].len == len && memcmp(names[i].name, name, len) == 0)
+        if (names[i].len == len && names[i].name[0] == name[0]
+            && memcmp(names[i].name, name, len) == 0)
             break;
     return i;
 }
 
-/* Reads one line without its newline, which became NUL. Returns an error. */
+/* Reads one line without its newline. Returns an error. */
 static const char *
 read_line(struct attr_reader *reader, const struct attr_name *names,
           size_t names_count, const char *buf, size_t line, size_t len)
@@ -50,7 +52,7 @@ read_line(struct attr_reader *reader, const struct attr_name *names,
     return NULL;
 }
 
-/* Refuses the bytes that no line may hold, each piece looked at once. */
+/* Refuses the bytes that no line may hold. */
 static const char *
 check_bytes(const char *piece, size_t len)
 {
@@ -59,6 +61,29 @@ check_bytes(const char *piece, size_t len)
     if (memchr(piece, '\r', len) != NULL)
         return "carriage return";
     return NULL;
+}
+
+/* Looks at the bytes up to end that were not looked at yet, all lines of a
+ * block at once: line by line would cost more than all the rest. */
+static const char *
+check_read(struct attr_reader *reader, const char *buf, size_t end)
+{
+    const char *error = check_bytes(buf + reader->checked,
+                                    end - reader->checked);
+
+    reader->checked = end;
+    return error;
+}
+
+/* Only now, for the check of the block refuses NUL. */
+static void
+end_values(const struct attr_reader *reader, size_t names_count, char *buf)
+{
+    size_t i;
+
+    for (i = 0; i < names_count; i++)
+        if (reader->values[i].present)
+            buf[reader->values[i].offset + reader->values[i].len] = '\0';
 }
 
 enum attr_result
@@ -78,38 +103,42 @@ attr_read(struct attr_reader *reader, const struct attr_name *names,
         size_t piece_len = newline ? (size_t) (newline - piece) : rest;
         size_t line_len = reader->scanned + piece_len - reader->line;
 
-        *error_r = check_bytes(piece, piece_len);
-        if (*error_r == NULL && line_len > ATTR_LINE_MAX)
+        if (line_len > ATTR_LINE_MAX)
             *error_r = "line too long";
-        if (*error_r == NULL
-            && reader->scanned + piece_len + 1 > ATTR_BLOCK_MAX)
+        else if (reader->scanned + piece_len + 1 > ATTR_BLOCK_MAX)
             *error_r = "request too long";
         if (*error_r != NULL)
             return ATTR_BAD;
         reader->scanned += piece_len;
         if (newline == NULL)
-            return ATTR_MORE;
+            break;
         if (line_len == 0) {
             *used_r = ++reader->scanned;
-            if (*used_r > 1)
-                return ATTR_BLOCK;
-            *error_r = "empty request";
-            return ATTR_BAD;
+            *error_r = *used_r > 1 ? check_read(reader, buf, *used_r)
+                                   : "empty request";
+            if (*error_r != NULL)
+                return ATTR_BAD;
+            end_values(reader, names_count, buf);
+            return ATTR_BLOCK;
         }
-        *newline = '\0';
         *error_r = read_line(reader, names, names_count, buf, reader->line,
                              line_len);
-        if (*error_r != NULL)
+        if (*error_r != NULL) {
+            const char *byte = check_read(reader, buf, reader->scanned);
+
+            /* A line that ends in CR LF is best told from that. */
+            *error_r = byte != NULL ? byte : *error_r;
             return ATTR_BAD;
+        }
         reader->line = ++reader->scanned;
     }
     /* Even the empty line would be too much: a caller whose buffer is as
      * large as a block has no room for it. */
-    if (reader->scanned >= ATTR_BLOCK_MAX) {
+    if (reader->scanned >= ATTR_BLOCK_MAX)
         *error_r = "request too long";
-        return ATTR_BAD;
-    }
-    return ATTR_MORE;
+    else
+        *error_r = check_read(reader, buf, reader->scanned);
+    return *error_r != NULL ? ATTR_BAD : ATTR_MORE;
 }
 
 void

@@ -62,6 +62,7 @@ struct attr_value {
 struct attr_reader {
     size_t line;    /* offset of the line being read */
     size_t scanned; /* offset up to which no newline was found */
+    size_t checked; /* offset up to which no byte is a forbidden one */
     struct attr_value values[ATTR_FIELDS_MAX];
 };
 

@@ -111,6 +111,7 @@ static const struct option options[] = {
     CHOICE("log_to", "syslog", CONF_POLICYD, false, log_to, log_to_choices),
     CHOICE("log_level", "info", CONF_POLICYD, true, log_level, level_choices),
     YESNO("log_permits", "no", CONF_POLICYD, true, log_permits),
+    YESNO("refusal_reference", "no", CONF_POLICYD, true, refusal_reference),
 };
 #define OPTIONS (sizeof(options) / sizeof(options[0]))
 
@@ -264,21 +265,20 @@ store(cfg_t *cfg, struct conf *conf, const struct option *option,
 
 /* What no single range can say. */
 static int
-check_special(cfg_t *cfg, struct conf *conf, const struct option *option)
+check_special(cfg_t *cfg, struct conf *conf, const struct option *option,
+              const char *text)
 {
     const char *error = NULL;
 
     if (option->offset == AT(socket_mode))
-        error = conf_check_mode(conf->socket_mode, &conf->socket_mode_bits);
+        error = conf_check_mode(text, &conf->socket_mode_bits);
     else if (option->offset == AT(policy_listen))
-        error = conf_check_listen(conf->policy_listen, false);
+        error = conf_check_listen(text, false);
     else if (option->offset == AT(auth_listen))
-        error = conf_check_listen(conf->auth_listen, true);
-    else if (option->offset == AT(status_listen)
-             && conf->status_listen[0] != '\0')
-        error = conf_check_endpoint(conf->status_listen);
-    else if (option->offset == AT(queue_directory)
-             && conf->queue_directory[0] != '/')
+        error = conf_check_listen(text, true);
+    else if (option->offset == AT(status_listen) && text[0] != '\0')
+        error = conf_check_endpoint(text);
+    else if (option->offset == AT(queue_directory) && text[0] != '/')
         error = "must be an absolute path";
     return error == NULL ? 0 : refuse(cfg, option, error);
 }
@@ -296,7 +296,7 @@ on_value(cfg_t *cfg, cfg_opt_t *opt)
         return -1;
     if (store(cfg, loading, option, text) != 0)
         return -1;
-    return check_special(cfg, loading, option);
+    return check_special(cfg, loading, option, text);
 }
 
 /* An option of the other program is a likely mistake: say which file. */
@@ -320,7 +320,8 @@ store_defaults(struct conf *conf)
 
     for (i = 0; i < OPTIONS; i++)
         if (store(NULL, conf, &options[i], options[i].fallback) != 0
-            || check_special(NULL, conf, &options[i]) != 0)
+            || check_special(NULL, conf, &options[i], options[i].fallback)
+                   != 0)
             return -1;
     return 0;
 }

@@ -51,6 +51,7 @@ struct conf {
     enum log_target log_to;
     enum log_level log_level;
     bool log_permits;
+    bool refusal_reference;
 };
 
 /*

@@ -69,7 +69,7 @@ read_file(const char *path, size_t max, const char **error_r)
         *error_r = "NUL byte";
     if (fd >= 0)
         close(fd);
-    if (*error_r != NULL) {
+    if (*error_r != NULL || text == NULL) {
         discard(text, len);
         return NULL;
     }

@@ -72,8 +72,13 @@ routed_local_part(const struct addr *addr)
     size_t i;
 
     for (i = 0; i < addr->at; i++)
-        if (strchr("%!@\"", addr->text[i]) != NULL)
+        switch (addr->text[i]) {
+        case '%':
+        case '!':
+        case '@':
+        case '"':
             return true;
+        }
     return false;
 }
 
@@ -151,7 +156,7 @@ decide_sender(const struct record *record, int64_t now,
 static void
 decide_record(const struct decide_options *options,
               const struct decide_request *request,
-              const struct record *record, bool well_formed, int64_t now,
+              const struct record *record, int64_t now,
               struct decide_verdict *verdict)
 {
     if (!record_enabled(record))
@@ -160,29 +165,27 @@ decide_record(const struct decide_options *options,
         conclude(verdict,
                  options->permit_null_sender ? DECIDE_PERMIT : DECIDE_REJECT,
                  DECIDE_NULL_SENDER);
-    else if (!well_formed)
+    else if (verdict->sender.len == 0)
         conclude(verdict, DECIDE_REJECT, DECIDE_MALFORMED);
     else
         decide_sender(record, now, verdict);
 }
 
-/* Reads the sender; false when it is no address. An empty one is one. */
-static bool
+/* Reads the sender; one that is no address leaves none in the verdict. */
+static void
 read_sender(const struct decide_options *options,
             const struct decide_request *request,
             struct decide_verdict *verdict)
 {
     const char *error;
 
-    if (request->sender.len == 0)
-        return true;
-    if (!addr_parse(request->sender.text, request->sender.len,
-                    &verdict->sender, &error))
-        return false;
-    verdict->has_stripped =
-        addr_strip_extension(&verdict->sender, options->recipient_delimiter,
-                             &verdict->stripped);
-    return true;
+    if (request->sender.len > 0
+        && addr_parse(request->sender.text, request->sender.len,
+                      &verdict->sender, &error))
+        verdict->has_stripped =
+            addr_strip_extension(&verdict->sender,
+                                 options->recipient_delimiter,
+                                 &verdict->stripped);
 }
 
 static void
@@ -201,7 +204,6 @@ decide(const struct decide_options *options,
        int64_t now, struct decide_verdict *verdict_r)
 {
     const char *error;
-    bool well_formed;
 
     reset(verdict_r);
     if (before_sender(request)) {
@@ -222,26 +224,34 @@ decide(const struct decide_options *options,
         conclude(verdict_r, DECIDE_REJECT, DECIDE_UNKNOWN_USER);
         return;
     }
-    well_formed = read_sender(options, request, verdict_r);
+    read_sender(options, request, verdict_r);
+    decide_asked(options, request, facts, now, verdict_r);
+}
+
+void
+decide_asked(const struct decide_options *options,
+             const struct decide_request *request,
+             const struct decide_facts *facts, int64_t now,
+             struct decide_verdict *verdict)
+{
     switch (facts->state) {
     case DECIDE_NOT_ASKED:
-        conclude(verdict_r, DECIDE_ASK, DECIDE_NO_REASON);
+        conclude(verdict, DECIDE_ASK, DECIDE_NO_REASON);
         return;
     case DECIDE_USER_UNKNOWN:
-        conclude(verdict_r, DECIDE_REJECT, DECIDE_UNKNOWN_USER);
+        conclude(verdict, DECIDE_REJECT, DECIDE_UNKNOWN_USER);
         break;
     case DECIDE_USER_RECORD:
-        decide_record(options, request, facts->record, well_formed, now,
-                      verdict_r);
+        decide_record(options, request, facts->record, now, verdict);
         break;
     case DECIDE_CANNOT_ASK:
     default:
-        conclude(verdict_r, DECIDE_DEFER, DECIDE_UNAVAILABLE);
+        conclude(verdict, DECIDE_DEFER, DECIDE_UNAVAILABLE);
         return;
     }
     /* A stale record may have missed a grant, so it never refuses. */
-    if (facts->stale && verdict_r->action != DECIDE_PERMIT)
-        conclude(verdict_r, DECIDE_DEFER, DECIDE_STALE);
+    if (facts->stale && verdict->action != DECIDE_PERMIT)
+        conclude(verdict, DECIDE_DEFER, DECIDE_STALE);
 }
 
 /* name: the user's, printable and at most 128 bytes. */

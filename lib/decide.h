@@ -95,6 +95,13 @@ void decide(const struct decide_options *options,
             const struct decide_facts *facts, int64_t now,
             struct decide_verdict *verdict_r);
 
+/* Goes on from a DECIDE_ASK: verdict and request are those of that call, and
+ * the names in them are not read again. */
+void decide_asked(const struct decide_options *options,
+                  const struct decide_request *request,
+                  const struct decide_facts *facts, int64_t now,
+                  struct decide_verdict *verdict);
+
 #define DECIDE_REPLY_MAX 512 /* bytes of a reply, its NUL included */
 
 /*

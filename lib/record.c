@@ -13,6 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define CACHE_LINE 64
+#define PREFETCHED (4 * CACHE_LINE)
+
 struct grant {
     uint32_t offset; /* of its text in the record */
     uint16_t len;
@@ -204,7 +207,7 @@ static int
 compare_grants(const void *a, const void *b, void *context)
 {
     const struct record *record = context;
-    const struct grant *left = a;
+    const struct grant *left = a, *right = b;
     int order = compare(left->kind, text_at(record, left->offset), left->len,
                         record, b);
     int64_t left_until, right_until;
@@ -213,7 +216,9 @@ compare_grants(const void *a, const void *b, void *context)
         return order;
     left_until = until(record, a);
     right_until = until(record, b);
-    return left_until == right_until ? 0 : left_until > right_until ? -1 : 1;
+    if (left_until != right_until)
+        return left_until > right_until ? -1 : 1;
+    return left->ends - right->ends;
 }
 
 struct record *
@@ -271,6 +276,16 @@ record_size(const struct record *record)
     return record->size;
 }
 
+/* The size is not known yet: as much as a handful of grants takes. */
+void
+record_prefetch(const struct record *record)
+{
+    size_t i;
+
+    for (i = 0; i < PREFETCHED; i += CACHE_LINE)
+        __builtin_prefetch(text_at(record, (uint32_t) i));
+}
+
 int64_t
 record_id(const struct record *record)
 {
@@ -309,12 +324,12 @@ record_old_secret(const struct record *record, int64_t now)
     return text_at(record, record->old_secret);
 }
 
-enum record_match
-record_find(const struct record *record, enum record_kind kind,
-            const char *text, size_t len, int64_t now)
+/* NULL when there is none; else the longest lasting. */
+static const struct grant *
+find(const struct record *record, enum record_kind kind, const char *text,
+     size_t len)
 {
     size_t low = 0, high = record->grants;
-    const struct grant *grant;
 
     /* The first that is not less: the longest lasting of equals. */
     while (low < high) {
@@ -325,11 +340,31 @@ record_find(const struct record *record, enum record_kind kind,
         else
             high = middle;
     }
-    if (low == record->grants)
-        return RECORD_NONE;
-    grant = &record->grant[low];
-    if (compare(kind, text, len, record, grant) != 0)
+    if (low == record->grants
+        || compare(kind, text, len, record, &record->grant[low]) != 0)
+        return NULL;
+    return &record->grant[low];
+}
+
+enum record_match
+record_find(const struct record *record, enum record_kind kind,
+            const char *text, size_t len, int64_t now)
+{
+    const struct grant *grant = find(record, kind, text, len);
+
+    if (grant == NULL)
         return RECORD_NONE;
     return !grant->ends || now < until(record, grant) ? RECORD_GRANTED
                                                       : RECORD_ENDED;
+}
+
+bool
+record_find_end(const struct record *record, enum record_kind kind,
+                const char *text, size_t len, int64_t *end_r)
+{
+    const struct grant *grant = find(record, kind, text, len);
+
+    if (grant != NULL)
+        *end_r = until(record, grant);
+    return grant != NULL;
 }

@@ -46,6 +46,10 @@ void record_free(struct record **record);
 /* Bytes of memory the record takes. */
 size_t record_size(const struct record *record);
 
+/* Has the memory of a record that is about to be read fetched at once, where
+ * reading would fetch it piece after piece. */
+void record_prefetch(const struct record *record);
+
 int64_t record_id(const struct record *record);
 bool record_enabled(const struct record *record);
 bool record_partial(const struct record *record);
@@ -61,5 +65,10 @@ enum record_match { RECORD_NONE, RECORD_ENDED, RECORD_GRANTED };
 enum record_match record_find(const struct record *record,
                               enum record_kind kind, const char *text,
                               size_t len, int64_t now);
+
+/* When such a grant ends, the longest lasting of several: the second since the
+ * epoch, INT64_MAX for never. False when there is none. */
+bool record_find_end(const struct record *record, enum record_kind kind,
+                     const char *text, size_t len, int64_t *end_r);
 
 #endif

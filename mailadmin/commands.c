@@ -13,53 +13,77 @@ static enum status help(struct session *, const struct arguments *);
 static enum status leave(struct session *, const struct arguments *);
 
 static const struct command commands[] = {
-    {"add user USER [--generate]",
-     "add a user; asks for the password, or makes and prints one",
-     command_add_user, false},
-    {"add address ADDRESS", "add an address", command_add_address, false},
-    {"add domain DOMAIN", "add a domain", command_add_domain, false},
-    {"del user USER", "delete a user and its grants", command_del_user,
-     false},
-    {"del address ADDRESS", "delete an address and its grants",
-     command_del_address, false},
-    {"del domain DOMAIN", "delete a domain and its grants",
-     command_del_domain, false},
-    {"grant address ADDRESS to USER", "let a user send as an address",
-     command_grant_address, false},
-    {"grant domain DOMAIN to USER [with subdomains]",
-     "let a user send as any address of a domain", command_grant_domain,
-     false},
-    {"revoke address ADDRESS from USER", "take a grant back",
-     command_revoke_address, false},
-    {"revoke domain DOMAIN from USER", "take a grant back",
-     command_revoke_domain, false},
-    {"list users", "list all users", command_list_users, false},
-    {"list addresses", "list all addresses", command_list_addresses, false},
-    {"list domains", "list all domains", command_list_domains, false},
+    {"add user USER... [--generate] [--no-password] [--if-not-exists]",
+     "add users; asks for the password of each, or makes and prints one, or "
+     "lets them not log in yet",
+     command_add_user, false, GRAMMAR_ADD},
+    {"add address ADDRESS... [--if-not-exists]", "add addresses",
+     command_change, false, GRAMMAR_ADD},
+    {"add domain DOMAIN... [--if-not-exists]", "add domains", command_change,
+     false, GRAMMAR_ADD},
+    {"del user USER... [--if-exists]", "delete users and their grants",
+     command_change, false, GRAMMAR_DEL},
+    {"del address ADDRESS... [--if-exists]",
+     "delete addresses and their grants", command_change, false, GRAMMAR_DEL},
+    {"del domain DOMAIN... [--if-exists]", "delete domains and their grants",
+     command_change, false, GRAMMAR_DEL},
+    {"rename user USER to NAME",
+     "rename a user, who keeps grants and password",
+     command_rename, false, GRAMMAR_NO_CHANGE},
+    {"grant address ADDRESS... to USER [until DATE]",
+     "let a user send as these addresses", command_change, false,
+     GRAMMAR_GRANT},
+    {"grant domain DOMAIN... to USER [with subdomains] [until DATE]",
+     "let a user send as any address of these domains", command_change, false,
+     GRAMMAR_GRANT},
+    {"revoke address ADDRESS... from USER [--if-exists]",
+     "take grants back", command_change, false, GRAMMAR_REVOKE},
+    {"revoke domain DOMAIN... from USER [--if-exists]", "take grants back",
+     command_change, false, GRAMMAR_REVOKE},
+    {"list users [PATTERN] [--disabled] [--legacy]",
+     "list users: all, the disabled, those whose secret is of an old form",
+     command_list_users, false, GRAMMAR_NO_CHANGE},
+    {"list addresses [PATTERN]", "list addresses", command_list_addresses,
+     false, GRAMMAR_NO_CHANGE},
+    {"list domains [PATTERN]", "list domains", command_list_domains, false,
+     GRAMMAR_NO_CHANGE},
+    {"list grants [PATTERN] [--expired]",
+     "list who may send as what, or what has ended", command_list_grants,
+     false, GRAMMAR_NO_CHANGE},
     {"show user USER", "show what a user was granted", command_show_user,
-     false},
+     false, GRAMMAR_NO_CHANGE},
     {"show address ADDRESS", "show who was granted an address",
-     command_show_address, false},
+     command_show_address, false, GRAMMAR_NO_CHANGE},
     {"show domain DOMAIN", "show who was granted a domain",
-     command_show_domain, false},
-    {"passwd USER [--generate]",
-     "set a password; asks for it, or makes and prints one", command_passwd,
-     false},
-    {"enable user USER", "let a user log in and send again", command_enable,
-     false},
-    {"disable user USER", "stop a user, keeping its grants",
-     command_disable, false},
-    {"check USER SENDER", "say whether a user may send as SENDER, and why",
-     command_check, false},
+     command_show_domain, false, GRAMMAR_NO_CHANGE},
+    {"passwd USER [--generate] [--overlap TIME]",
+     "set a password; asks for it, or makes and prints one; the old one stays "
+     "valid for TIME, such as 24h",
+     command_passwd, false, GRAMMAR_NO_CHANGE},
+    {"enable user USER...", "let users log in and send again", command_change,
+     false, GRAMMAR_ENABLE},
+    {"disable user USER...", "stop users, keeping their grants",
+     command_change, false, GRAMMAR_DISABLE},
+    {"check --log LINE...",
+     "explain a line of the log of Postfix or policyd", command_check_log,
+     false, GRAMMAR_NO_CHANGE},
+    {"check --ref LINE...",
+     "explain a refusal by its reference, from the line that has it or from "
+     "a log on standard input",
+     command_check_ref, false, GRAMMAR_NO_CHANGE},
+    {"check USER SENDER",
+     "say whether a user may send as SENDER, why, and what would permit it",
+     command_check, false, GRAMMAR_NO_CHANGE},
     {"schema init [--demo]",
      "make the tables in an empty database; --demo adds a user demo",
-     command_schema_init, false},
+     command_schema_init, false, GRAMMAR_NO_CHANGE},
     {"schema upgrade", "bring the tables of an older version up to date",
-     command_schema_upgrade, false},
+     command_schema_upgrade, false, GRAMMAR_NO_CHANGE},
     {"schema status", "say which version the tables are",
-     command_schema_status, false},
-    {"help [COMMAND...]", "explain the commands", help, true},
-    {"exit", "leave", leave, true},
+     command_schema_status, false, GRAMMAR_NO_CHANGE},
+    {"help [COMMAND...]", "explain the commands", help, true,
+     GRAMMAR_NO_CHANGE},
+    {"exit", "leave the interactive mode", leave, true, GRAMMAR_NO_CHANGE},
 };
 
 enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };
@@ -111,17 +135,55 @@ commands_find(struct session *session, char *const *words, size_t count,
     return command;
 }
 
+enum status
+commands_run(struct session *session, const struct command *command,
+             const struct arguments *arguments)
+{
+    enum status status;
+
+    progress_clear(&session->progress);
+    status = command->run(session, arguments);
+    if (!output_flush(stdout)) {
+        clearerr(stdout);
+        return session_say(session, STATUS_SYSTEM,
+                           "standard output: cannot write");
+    }
+    return status;
+}
+
+bool
+commands_begin(const char *line)
+{
+    size_t start = strspn(line, " \t");
+    size_t len = strcspn(line + start, " \t"), i;
+    char word[16], *words[] = {word};
+
+    if (len == 0 || len >= sizeof(word))
+        return false;
+    memcpy(word, line + start, len);
+    word[len] = '\0';
+    for (i = 0; i < COMMANDS; i++)
+        if (grammar_likeness(&commands[i], words, 1) == 1)
+            return true;
+    return false;
+}
+
 static const char notes[] =
     "\n"
-    "Without a command, commands are read from standard input, one a line.\n"
+    "PATTERN is a name in which * stands for anything and ? for a letter. A\n"
+    "DATE is YYYY-MM-DD, as it begins, or YYYY-MM-DDTHH:MM, in UTC.\n"
+    "\n"
+    "Without a command, commands are read from standard input, one a line; a\n"
+    "line that begins with # is a comment. With --strict the first failure\n"
+    "ends that, with its exit status.\n"
     "Passwords are asked for on a terminal; otherwise they are the next line\n"
     "of standard input.\n"
     "\n"
     "Exit status: 0 done or permitted, 1 refused by check, 64 usage, 65 bad\n"
     "name, address or domain, 67 no such user, address or domain, 71 system\n"
     "error, 73 already there, 75 database unavailable, 77 not allowed,\n"
-    "78 configuration. Commands read from standard input do not change it:\n"
-    "it is 0 at the end of the input.\n";
+    "78 configuration. Commands read from standard input change it only with\n"
+    "--strict: else it is 0 at the end of the input.\n";
 
 static json_t *
 help_json(const struct arguments *arguments, size_t like)
@@ -153,7 +215,7 @@ help(struct session *session, const struct arguments *arguments)
                            "no such command (see: mailadmin help)");
     if (session->json)
         return session_json(session, help_json(arguments, like));
-    printf("usage: mailadmin [-c FILE] [-f text|json] COMMAND\n\n");
+    puts("usage: mailadmin [-c FILE] [-f text|json] [--strict] [COMMAND]\n");
     for (i = 0; i < COMMANDS; i++)
         if (grammar_likeness(&commands[i], arguments->rest, like) == like)
             printf("    %s\n        %s\n", commands[i].pattern,

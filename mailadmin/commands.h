@@ -6,6 +6,7 @@
  * The commands, in the order in which help shows them, and running them.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "mailadmin/grammar.h"
@@ -22,35 +23,38 @@ const struct command *commands_find(struct session *session,
                                     char *const *words, size_t count,
                                     struct arguments *arguments_r);
 
+/* Runs it and sees that its output got out. */
+enum status commands_run(struct session *session,
+                         const struct command *command,
+                         const struct arguments *arguments);
+
+/* Whether a line begins with a word that a command begins with. */
+bool commands_begin(const char *line);
+
+/* Of change.c */
+enum status command_change(struct session *, const struct arguments *);
+
 /* Of objects.c */
 enum status command_add_user(struct session *, const struct arguments *);
-enum status command_add_address(struct session *, const struct arguments *);
-enum status command_add_domain(struct session *, const struct arguments *);
-enum status command_del_user(struct session *, const struct arguments *);
-enum status command_del_address(struct session *, const struct arguments *);
-enum status command_del_domain(struct session *, const struct arguments *);
 enum status command_passwd(struct session *, const struct arguments *);
-enum status command_enable(struct session *, const struct arguments *);
-enum status command_disable(struct session *, const struct arguments *);
+enum status command_rename(struct session *, const struct arguments *);
 
-/* Of grants.c */
-enum status command_grant_address(struct session *, const struct arguments *);
-enum status command_grant_domain(struct session *, const struct arguments *);
-enum status command_revoke_address(struct session *,
-                                   const struct arguments *);
-enum status command_revoke_domain(struct session *, const struct arguments *);
-
-/* Of show.c */
+/* Of list.c */
 enum status command_list_users(struct session *, const struct arguments *);
 enum status command_list_addresses(struct session *,
                                    const struct arguments *);
 enum status command_list_domains(struct session *, const struct arguments *);
+enum status command_list_grants(struct session *, const struct arguments *);
+
+/* Of show.c */
 enum status command_show_user(struct session *, const struct arguments *);
 enum status command_show_address(struct session *, const struct arguments *);
 enum status command_show_domain(struct session *, const struct arguments *);
 
 /* Of check.c */
 enum status command_check(struct session *, const struct arguments *);
+enum status command_check_log(struct session *, const struct arguments *);
+enum status command_check_ref(struct session *, const struct arguments *);
 
 /* Of schema.c */
 enum status command_schema_init(struct session *, const struct arguments *);

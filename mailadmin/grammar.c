@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * A pattern is read from left to right beside the words, without going back:
+ * what follows an optional part or a list begins with a keyword or ends the
+ * line. Completion reads it the same way, and is told what would have been
+ * taken where the words end.
+ */
 #include "config.h"
 
 #include "mailadmin/grammar.h"
@@ -18,6 +24,20 @@ struct words {
     size_t next;
 };
 
+/* Who wants to know what may come where the words end; NULL: nobody. */
+struct listener {
+    grammar_next_fn *fn;
+    void *context;
+};
+
+struct match {
+    const char *pattern; /* what is left of it */
+    struct words *words;
+    struct arguments *arguments;
+    size_t values;
+    const struct listener *listener;
+};
+
 static bool
 next_token(const char **pattern, struct token *token_r)
 {
@@ -35,109 +55,223 @@ is_argument(const struct token *token)
 }
 
 static bool
+is_list(const struct token *token)
+{
+    return token->len > 3 && is_argument(token)
+           && memcmp(token->text + token->len - 3, "...", 3) == 0;
+}
+
+static bool
 is_keyword(const struct token *token, const char *word)
 {
     return strlen(word) == token->len
            && strncasecmp(word, token->text, token->len) == 0;
 }
 
-/* Takes an option out of the words, wherever it is. */
 static bool
-take_option(struct words *words, const struct token *option)
+at_end(const struct words *words)
 {
+    return words->next == words->count;
+}
+
+static void
+tell(const struct match *match, const struct token *token)
+{
+    if (match->listener != NULL)
+        match->listener->fn(token->text,
+                            token->len - (is_list(token) ? 3 : 0),
+                            match->listener->context);
+}
+
+static void
+take_out(struct words *words, size_t i)
+{
+    memmove(&words->word[i], &words->word[i + 1],
+            (words->count - i - 1) * sizeof(words->word[0]));
+    words->count--;
+}
+
+static struct grammar_given *
+add_given(struct arguments *arguments, const struct token *name)
+{
+    struct grammar_given *given;
+
+    if (arguments->given_count == GRAMMAR_GROUPS)
+        return NULL;
+    given = &arguments->given[arguments->given_count++];
+    given->name = name->text;
+    given->len = name->len;
+    given->value = NULL;
+    return given;
+}
+
+/* Takes an option out of the words, wherever it is. False when its argument
+ * is missing. */
+static bool
+take_option(struct match *match, struct token option, bool has_value)
+{
+    struct words *words = match->words;
+    struct grammar_given *given;
     size_t i;
 
     for (i = 0; i < words->count; i++)
-        if (strlen(words->word[i]) == option->len
-            && memcmp(words->word[i], option->text, option->len) == 0) {
-            memmove(&words->word[i], &words->word[i + 1],
-                    (words->count - i - 1) * sizeof(words->word[0]));
-            words->count--;
-            return true;
-        }
-    return false;
+        if (strlen(words->word[i]) == option.len
+            && memcmp(words->word[i], option.text, option.len) == 0)
+            break;
+    if (i == words->count) {
+        tell(match, &option);
+        return true;
+    }
+    given = add_given(match->arguments, &option);
+    take_out(words, i);
+    if (!has_value)
+        return given != NULL;
+    if (i == words->count) {
+        match->listener = NULL; /* a value comes next, and nothing else */
+        return false;
+    }
+    if (given != NULL)
+        given->value = words->word[i];
+    take_out(words, i);
+    return given != NULL;
 }
 
 /* The options come first, for they may stand before anything else. */
-static void
-take_options(const char *pattern, struct words *words,
-             struct arguments *arguments)
+static bool
+take_options(struct match *match)
 {
+    const char *pattern = match->pattern;
     struct token token;
-    size_t group = 0;
 
     while (next_token(&pattern, &token)) {
-        if (token.text[0] != '[')
+        bool last = token.text[token.len - 1] == ']';
+
+        if (token.len < 4 || memcmp(token.text, "[--", 3) != 0)
             continue;
-        if (token.len > 4 && memcmp(token.text, "[--", 3) == 0) {
-            token.text++;
-            token.len -= 2;
-            arguments->option[group] = take_option(words, &token);
-        }
-        group++;
+        token.text++;
+        token.len -= last ? 2 : 1;
+        if (!take_option(match, token, !last))
+            return false;
     }
+    return true;
 }
 
-/* Matches an optional group from its first token on; pattern is behind it. */
+/* Takes words for a list up to the keyword that follows it. */
 static bool
-match_group(const char **pattern, struct token token, struct words *words,
-            struct arguments *arguments, size_t *values, size_t group)
+match_list(struct match *match, const struct token *list)
 {
-    bool last = token.text[token.len - 1] == ']', given;
+    struct words *words = match->words;
+    struct arguments *arguments = match->arguments;
+    const char *after = match->pattern;
+    struct token next;
+    bool stops = next_token(&after, &next) && !is_argument(&next)
+                 && next.text[0] != '[';
 
-    token.text++;
-    token.len -= last ? 2 : 1;
-    if (token.text[0] == '-')
-        return true;
-    if (is_argument(&token)) {
-        if (token.len > 3
-            && memcmp(token.text + token.len - 3, "...", 3) == 0) {
-            arguments->rest = words->word + words->next;
-            arguments->rest_count = words->count - words->next;
-            words->next = words->count;
-        } else if (words->next < words->count) {
-            arguments->value[(*values)++] = words->word[words->next++];
-            arguments->option[group] = true;
-        }
-        return true;
+    if (at_end(words)) {
+        tell(match, list);
+        return false;
     }
-    given = words->next < words->count;
-    for (;;) {
-        if (given
-            && (words->next == words->count
-                || !is_keyword(&token, words->word[words->next++])))
-            return false;
-        if (last)
-            break;
-        next_token(pattern, &token);
-        last = token.text[token.len - 1] == ']';
-        token.len -= last ? 1 : 0;
-    }
-    arguments->option[group] = given;
+    arguments->rest = words->word + words->next;
+    if (match->values < GRAMMAR_ARGUMENTS)
+        arguments->value[match->values++] = words->word[words->next];
+    do {
+        words->next++;
+        arguments->rest_count++;
+    } while (!at_end(words)
+             && !(stops && is_keyword(&next, words->word[words->next])));
+    if (at_end(words))
+        tell(match, list);
     return true;
 }
 
 static bool
-match(const char *pattern, struct words *words, struct arguments *arguments)
+match_token(struct match *match, const struct token *token)
+{
+    struct words *words = match->words;
+
+    if (is_list(token))
+        return match_list(match, token);
+    if (at_end(words)) {
+        tell(match, token);
+        return false;
+    }
+    if (!is_argument(token))
+        return is_keyword(token, words->word[words->next++]);
+    if (match->values < GRAMMAR_ARGUMENTS)
+        match->arguments->value[match->values++] = words->word[words->next];
+    words->next++;
+    return true;
+}
+
+/* Whether the words go on with this optional part. */
+static bool
+group_begins(struct match *match, const struct token *token)
+{
+    struct words *words = match->words;
+
+    if (at_end(words)) {
+        tell(match, token);
+        return false;
+    }
+    return is_argument(token) || is_keyword(token, words->word[words->next]);
+}
+
+/* Matches a group from its first token on. */
+static bool
+match_group(struct match *match, struct token token)
+{
+    bool last = token.text[token.len - 1] == ']', taken;
+    struct grammar_given *given = NULL;
+    struct token word;
+
+    token.text++;
+    token.len -= last ? 2 : 1;
+    taken = token.text[0] != '-' && group_begins(match, &token);
+    if (taken && (given = add_given(match->arguments, &token)) == NULL)
+        return false;
+    for (word = token;;) {
+        if (taken && !match_token(match, &word))
+            return false;
+        if (taken && is_argument(&word))
+            given->value = match->words->word[match->words->next - 1];
+        if (last)
+            return true;
+        if (!next_token(&match->pattern, &word))
+            return false;
+        last = word.text[word.len - 1] == ']';
+        word.len -= last ? 1 : 0;
+    }
+}
+
+static bool
+match_words(struct match *match)
 {
     struct token token;
-    size_t values = 0, group = 0;
 
-    take_options(pattern, words, arguments);
-    while (next_token(&pattern, &token)) {
-        if (token.text[0] == '[') {
-            if (!match_group(&pattern, token, words, arguments, &values,
-                             group++))
-                return false;
-        } else if (words->next == words->count) {
+    if (!take_options(match))
+        return false;
+    while (next_token(&match->pattern, &token))
+        if (token.text[0] == '[' ? !match_group(match, token)
+                                 : !match_token(match, &token))
             return false;
-        } else if (is_argument(&token)) {
-            arguments->value[values++] = words->word[words->next++];
-        } else if (!is_keyword(&token, words->word[words->next++])) {
-            return false;
-        }
-    }
-    return words->next == words->count;
+    return at_end(match->words);
+}
+
+/* Options are told of before it is known whether the words begin the pattern:
+ * this is to be asked first. */
+static bool
+begins(const struct command *command, char *const *words, size_t count)
+{
+    const char *pattern = command->pattern;
+    struct token token;
+    size_t keywords = 0;
+
+    while (next_token(&pattern, &token) && token.text[0] != '['
+           && !is_argument(&token))
+        keywords++;
+    if (count > keywords)
+        count = keywords;
+    return grammar_likeness(command, words, count) == count;
 }
 
 const struct command *
@@ -152,14 +286,84 @@ grammar_match(const struct command *commands, size_t count,
     if (words_count > GRAMMAR_WORDS)
         return NULL;
     for (i = 0; i < count; i++) {
+        struct match match = {commands[i].pattern, &copy, arguments_r, 0,
+                              NULL};
+
         memset(arguments_r, 0, sizeof(*arguments_r));
         memcpy(copy.word, words, words_count * sizeof(words[0]));
         copy.count = words_count;
         copy.next = 0;
         arguments_r->command = &commands[i];
-        if (match(commands[i].pattern, &copy, arguments_r))
+        if (match_words(&match))
             return &commands[i];
     }
+    return NULL;
+}
+
+/* What one command has to say. Its options are told of once it is named, and
+ * only when none of them waits for its argument. */
+static void
+next_of(const struct command *command, char *const *words, size_t count,
+        const struct listener *listener)
+{
+    static struct words copy;
+    struct arguments arguments = {0};
+    struct match match = {command->pattern, &copy, &arguments, 0, NULL};
+    struct token token;
+
+    memcpy(copy.word, words, count * sizeof(words[0]));
+    copy.count = count;
+    copy.next = 0;
+    if (!take_options(&match))
+        return;
+    memcpy(copy.word, words, count * sizeof(words[0]));
+    copy.count = count;
+    arguments.given_count = 0;
+    match.listener = count > 0 ? listener : NULL;
+    take_options(&match);
+    match.listener = listener;
+    while (next_token(&match.pattern, &token)
+           && (token.text[0] == '[' ? match_group(&match, token)
+                                    : match_token(&match, &token)))
+        ;
+}
+
+void
+grammar_next(const struct command *commands, size_t count,
+             char *const *words, size_t words_count, grammar_next_fn *fn,
+             void *context)
+{
+    const struct listener listener = {fn, context};
+    size_t i;
+
+    if (words_count > GRAMMAR_WORDS)
+        return;
+    for (i = 0; i < count; i++)
+        if (begins(&commands[i], words, words_count))
+            next_of(&commands[i], words, words_count, &listener);
+}
+
+bool
+grammar_given(const struct arguments *arguments, const char *name)
+{
+    size_t i;
+
+    for (i = 0; i < arguments->given_count; i++)
+        if (arguments->given[i].len == strlen(name)
+            && memcmp(arguments->given[i].name, name, strlen(name)) == 0)
+            return true;
+    return false;
+}
+
+const char *
+grammar_value(const struct arguments *arguments, const char *name)
+{
+    size_t i;
+
+    for (i = 0; i < arguments->given_count; i++)
+        if (arguments->given[i].len == strlen(name)
+            && memcmp(arguments->given[i].name, name, strlen(name)) == 0)
+            return arguments->given[i].value;
     return NULL;
 }
 

@@ -6,9 +6,11 @@
 #include "lib/secret.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -131,6 +133,34 @@ input_line(struct input *input, char **line_r, size_t *len_r)
     if (*len_r > INPUT_LINE_MAX)
         return INPUT_TOO_LONG;
     return memchr(input->buf, '\0', *len_r) ? INPUT_NUL : INPUT_LINE;
+}
+
+bool
+input_ready(struct input *input)
+{
+    struct pollfd fd = {.fd = input->fd, .events = POLLIN};
+    size_t left = input->end - input->start;
+
+    if (memchr(input->buf + input->start, '\n', left) != NULL)
+        return true;
+    if (left == INPUT_LINE_MAX + 1 || poll(&fd, 1, 0) <= 0)
+        return left == INPUT_LINE_MAX + 1;
+    compact(input);
+    return fill(input) <= 0
+           || memchr(input->buf, '\n', input->end) != NULL;
+}
+
+int
+input_percent(const struct input *input)
+{
+    struct stat file;
+    off_t at = lseek(input->fd, 0, SEEK_CUR);
+
+    if (at < 0 || fstat(input->fd, &file) != 0 || !S_ISREG(file.st_mode)
+        || file.st_size <= 0)
+        return -1;
+    at -= (off_t) (input->end - input->start);
+    return at >= file.st_size ? 100 : (int) (at * 100 / file.st_size);
 }
 
 static void

@@ -32,6 +32,12 @@ bool input_is_terminal(const struct input *input);
 enum input_result input_line(struct input *input, char **line_r,
                              size_t *len_r);
 
+/* Whether input_line() would return at once. */
+bool input_ready(struct input *input);
+
+/* How much of it was read, in per cent; -1 where that is not known. */
+int input_percent(const struct input *input);
+
 /* How many lines were read so far, passwords included. */
 unsigned long input_lines(const struct input *input);
 

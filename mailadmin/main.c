@@ -8,11 +8,13 @@
 #include "lib/conf.h"
 
 #include "mailadmin/commands.h"
+#include "mailadmin/complete.h"
 #include "mailadmin/db.h"
 #include "mailadmin/grammar.h"
 #include "mailadmin/input.h"
 #include "mailadmin/output.h"
 #include "mailadmin/session.h"
+#include "mailadmin/shell.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -21,21 +23,6 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
-
-/* The one message of a command; number 0 for none of a line. */
-static void
-print_message(struct session *session, unsigned long number)
-{
-    if (session->message[0] == '\0')
-        return;
-    fflush(stdout);
-    fputs("mailadmin: ", stderr);
-    if (number > 0)
-        fprintf(stderr, "line %lu: ", number);
-    output_text(stderr, session->message);
-    fputc('\n', stderr);
-    session->message[0] = '\0';
-}
 
 /* Whether libpq's environment says which database it is. */
 static bool
@@ -79,20 +66,6 @@ load_conf(struct session *session, const char *path)
 }
 
 static enum status
-run(struct session *session, const struct command *command,
-    const struct arguments *arguments)
-{
-    enum status status = command->run(session, arguments);
-
-    if (!output_flush(stdout)) {
-        clearerr(stdout);
-        return session_say(session, STATUS_SYSTEM,
-                           "standard output: cannot write");
-    }
-    return status;
-}
-
-static enum status
 run_words(struct session *session, char **words, size_t count,
           const char *conf_path)
 {
@@ -108,80 +81,30 @@ run_words(struct session *session, char **words, size_t count,
         if (status != STATUS_OK)
             return status;
     }
-    return run(session, command, &arguments);
+    return commands_run(session, command, &arguments);
 }
 
 static void
-run_line(struct session *session, char *line)
+print_word(const char *word, void *context)
 {
-    char *words[GRAMMAR_WORDS];
-    struct arguments arguments;
-    const struct command *command;
-    size_t count = grammar_split(line, words), i;
-    char *copies[GRAMMAR_WORDS];
-
-    if (count == 0)
-        return;
-    if (count > GRAMMAR_WORDS) {
-        session_say(session, STATUS_USAGE, "more than %d words",
-                    GRAMMAR_WORDS);
-        return;
-    }
-    /* A command may read a line itself, over this one. */
-    for (i = 0; i < count; i++)
-        copies[i] = strdup(words[i]);
-    for (i = 0; i < count && copies[i] != NULL; i++)
-        ;
-    if (i < count)
-        session_say(session, STATUS_SYSTEM, "out of memory");
-    else if ((command = commands_find(session, copies, count, &arguments))
-             != NULL)
-        run(session, command, &arguments);
-    for (i = 0; i < count; i++)
-        free(copies[i]);
+    (void) context;
+    puts(word);
 }
 
-/* Failures do not end a session and do not count at its end: what stands on a
- * line has no bearing on the next. */
+/* What a shell asks when the last of the words is not complete yet. Keywords
+ * are told without a database, too. */
 static enum status
-run_session(struct session *session)
+complete_words(struct session *session, char **words, size_t count,
+               const char *conf_path)
 {
-    bool terminal = input_is_terminal(session->input);
-    enum input_result result;
-    unsigned long number;
-    char *line;
-    size_t len;
-
-    session->lines = !terminal;
-    while (!session->leaving) {
-        if (terminal) {
-            fputs("> ", stdout);
-            fflush(stdout);
-        }
-        result = input_line(session->input, &line, &len);
-        number = input_lines(session->input);
-        switch (result) {
-        case INPUT_LINE:
-            run_line(session, line);
-            break;
-        case INPUT_TOO_LONG:
-            session_say(session, STATUS_USAGE, "line over %d bytes",
-                        INPUT_LINE_MAX);
-            break;
-        case INPUT_NUL:
-            session_say(session, STATUS_USAGE, "NUL byte in the line");
-            break;
-        case INPUT_ERROR:
-            return session_say(session, STATUS_SYSTEM, "standard input: %s",
-                               strerror(errno));
-        case INPUT_END:
-            if (terminal)
-                putchar('\n');
-            return output_flush(stdout) ? STATUS_OK : STATUS_SYSTEM;
-        }
-        print_message(session, terminal ? 0 : number);
-    }
-    return STATUS_OK;
+    if (count == 0)
+        return STATUS_OK;
+    load_conf(session, conf_path);
+    session->message[0] = '\0';
+    if (count <= GRAMMAR_WORDS)
+        complete(session, words, count - 1, words[count - 1], print_word,
+                 NULL);
+    return output_flush(stdout) ? STATUS_OK : STATUS_SYSTEM;
 }
 
 /* The password of the database and those of users are in memory. */
@@ -197,7 +120,9 @@ keep_memory_private(void)
 struct command_line {
     const char *conf_path;
     bool json;
+    bool strict;
     bool version;
+    bool complete;
     int first; /* word of the command in argv */
 };
 
@@ -216,6 +141,12 @@ parse_options(struct session *session, int argc, char **argv,
         }
         if (strcmp(argv[i], "--version") == 0) {
             line_r->version = true;
+        } else if (strcmp(argv[i], "--strict") == 0) {
+            line_r->strict = true;
+        } else if (strcmp(argv[i], "--complete") == 0) {
+            line_r->complete = true;
+            i++;
+            break;
         } else if (strcmp(argv[i], "-c") == 0 && value != NULL) {
             line_r->conf_path = argv[++i];
         } else if (strcmp(argv[i], "-f") == 0 && value != NULL
@@ -225,7 +156,8 @@ parse_options(struct session *session, int argc, char **argv,
         } else {
             return session_say(session, STATUS_USAGE,
                                "usage: mailadmin [-c FILE] [-f text|json] "
-                               "[COMMAND] (see: mailadmin help)");
+                               "[--strict] [COMMAND] (see: mailadmin "
+                               "help)");
         }
     }
     line_r->first = i;
@@ -235,12 +167,13 @@ parse_options(struct session *session, int argc, char **argv,
 static enum status
 start(struct session *session, int argc, char **argv)
 {
-    struct command_line line = {NULL, false, false, 0};
+    struct command_line line = {.conf_path = NULL};
     enum status status = parse_options(session, argc, argv, &line);
 
     if (status != STATUS_OK)
         return status;
     session->json = line.json;
+    session->strict = line.strict;
     if (line.version) {
         puts("mailadmin (" PACKAGE_NAME ") " PACKAGE_VERSION);
         return output_flush(stdout) ? STATUS_OK : STATUS_SYSTEM;
@@ -248,11 +181,14 @@ start(struct session *session, int argc, char **argv)
     session->input = input_new(STDIN_FILENO);
     if (session->input == NULL)
         return session_say(session, STATUS_SYSTEM, "out of memory");
+    if (line.complete)
+        return complete_words(session, argv + line.first,
+                              (size_t) (argc - line.first), line.conf_path);
     if (line.first < argc)
         return run_words(session, argv + line.first,
                          (size_t) (argc - line.first), line.conf_path);
     status = load_conf(session, line.conf_path);
-    return status == STATUS_OK ? run_session(session) : status;
+    return status == STATUS_OK ? shell_run(session) : status;
 }
 
 int
@@ -264,7 +200,7 @@ main(int argc, char **argv)
     keep_memory_private();
     memset(&session, 0, sizeof(session));
     status = start(&session, argc, argv);
-    print_message(&session, 0);
+    session_print(&session, 0);
     input_free(&session.input);
     db_free(&session.db);
     conf_free(&session.conf);

@@ -4,7 +4,10 @@
 #include "mailadmin/output.h"
 
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 /* Decodes the UTF-8 sequence at text; its length, 0 when it is none. */
 static size_t
@@ -67,6 +70,90 @@ output_text(FILE *file, const char *text)
         }
         next += len;
     }
+}
+
+size_t
+output_width(FILE *file)
+{
+    struct winsize size;
+
+    if (isatty(fileno(file)) != 1)
+        return 0;
+    if (ioctl(fileno(file), TIOCGWINSZ, &size) != 0 || size.ws_col == 0)
+        return 80;
+    return size.ws_col;
+}
+
+/* The columns of what is left at *next, up to a bound, and *next behind them.
+ * A character counts as one; what is escaped, as it is written. */
+static size_t
+take_columns(const unsigned char **next, size_t bound)
+{
+    size_t columns = 0;
+
+    while (**next != '\0') {
+        uint32_t code;
+        size_t len = decode(*next, &code), need = 1;
+
+        if (len == 0 || is_harmful(code)) {
+            len = len == 0 ? 1 : len;
+            need = 4 * len;
+        }
+        if (columns + need > bound)
+            break;
+        columns += need;
+        *next += len;
+    }
+    return columns;
+}
+
+size_t
+output_columns(const char *text)
+{
+    const unsigned char *next = (const unsigned char *) text;
+
+    return take_columns(&next, SIZE_MAX);
+}
+
+void
+output_cell(FILE *file, const char *text, size_t columns)
+{
+    const unsigned char *next = (const unsigned char *) text;
+    size_t used = output_columns(text);
+    char *cut;
+
+    if (columns == 0 || used <= columns) {
+        output_text(file, text);
+    } else {
+        used = take_columns(&next, columns > 3 ? columns - 3 : 0);
+        cut = strndup(text, (size_t) ((const char *) next - text));
+        if (cut != NULL)
+            output_text(file, cut);
+        free(cut);
+        for (; used < columns; used++)
+            fputc('.', file);
+    }
+    for (; used < columns; used++)
+        fputc(' ', file);
+}
+
+static bool
+in_colour(FILE *file)
+{
+    const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
+
+    return isatty(fileno(file)) == 1 && (no == NULL || no[0] == '\0')
+           && term != NULL && term[0] != '\0' && strcmp(term, "dumb") != 0;
+}
+
+void
+output_word(FILE *file, const char *word, enum output_colour colour)
+{
+    if (in_colour(file))
+        fprintf(file, "\033[%dm%s\033[0m", colour == OUTPUT_GOOD ? 32 : 31,
+                word);
+    else
+        fputs(word, file);
 }
 
 bool

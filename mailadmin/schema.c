@@ -110,7 +110,7 @@ command_schema_init(struct session *session,
     char secret[SECRET_MAX];
     const char *error;
 
-    if (arguments->option[0]) {
+    if (grammar_given(arguments, "--demo")) {
         if (!secret_make(&policy, "demo", 4, secret, &error))
             return session_say(session, STATUS_SYSTEM, "%s", error);
         change.secret = secret;

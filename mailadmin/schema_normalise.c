@@ -71,6 +71,8 @@ rows_add(struct rows *rows, const char *text, size_t len)
 {
     char *bigger;
 
+    if (len == 0)
+        return true;
     if (rows->size - rows->len < len) {
         bigger = realloc(rows->text, (rows->size + len) * 2);
         if (bigger == NULL)
@@ -107,6 +109,7 @@ report(const char *what, const char *text, const char *problem)
     fputc('\n', stderr);
 }
 
+/* Writes the normal form, or returns what is wrong and writes an empty one. */
 static const char *
 normal_form(const char *kind, const char *text, char *form)
 {
@@ -115,6 +118,7 @@ normal_form(const char *kind, const char *text, char *form)
     struct addr addr;
     const char *error;
 
+    form[0] = '\0';
     if (strcmp(kind, "user") == 0) {
         if (addr_parse_name(text, strlen(text), &name, &error))
             strcpy(form, name.text);

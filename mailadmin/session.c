@@ -24,6 +24,55 @@ session_say(struct session *session, enum status status, const char *format,
     return status;
 }
 
+static void append(struct session *session, const char *format, va_list args)
+    __attribute__((format(printf, 2, 0)));
+
+static void
+append(struct session *session, const char *format, va_list args)
+{
+    size_t used = strlen(session->message);
+
+    vsnprintf(session->message + used, sizeof(session->message) - used,
+              format, args);
+}
+
+void
+session_append(struct session *session, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    append(session, format, args);
+    va_end(args);
+}
+
+void
+session_add(struct session *session, const char *format, ...)
+{
+    va_list args;
+
+    if (session->message[0] != '\0')
+        session_append(session, "; ");
+    va_start(args, format);
+    append(session, format, args);
+    va_end(args);
+}
+
+void
+session_print(struct session *session, unsigned long number)
+{
+    if (session->message[0] == '\0')
+        return;
+    progress_clear(&session->progress);
+    fflush(stdout);
+    fputs("mailadmin: ", stderr);
+    if (number > 0)
+        fprintf(stderr, "line %lu: ", number);
+    output_text(stderr, session->message);
+    fputc('\n', stderr);
+    session->message[0] = '\0';
+}
+
 enum status
 session_db(struct session *session, enum status status)
 {
@@ -141,12 +190,12 @@ no_password(struct session *session, enum input_result result)
 }
 
 enum status
-session_password(struct session *session, bool generate,
+session_password(struct session *session, bool generate, const char *whom,
                  char password_r[static SECRET_PASSWORD_MAX + 1],
                  size_t *len_r)
 {
     enum input_result result;
-    char *line;
+    char prompt[NAME_MAX_LEN + 32], *line;
 
     if (generate) {
         *len_r = SECRET_GENERATED;
@@ -154,9 +203,10 @@ session_password(struct session *session, bool generate,
             return STATUS_OK;
         return session_say(session, STATUS_SYSTEM, "no random numbers");
     }
+    snprintf(prompt, sizeof(prompt), "password%s%s: ", whom ? " for " : "",
+             whom ? whom : "");
     result = input_is_terminal(session->input)
-                 ? input_hidden_line(session->input, "password: ", &line,
-                                     len_r)
+                 ? input_hidden_line(session->input, prompt, &line, len_r)
                  : input_line(session->input, &line, len_r);
     if (result != INPUT_LINE)
         return no_password(session, result);

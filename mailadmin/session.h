@@ -16,6 +16,7 @@
 #include "lib/addr.h"
 #include "lib/secret.h"
 
+#include "mailadmin/progress.h"
 #include "mailadmin/status.h"
 
 struct conf;
@@ -27,8 +28,11 @@ struct session {
     struct db *db;     /* NULL likewise */
     struct input *input;
     bool json;
+    bool strict;  /* the first failure of a script ends it */
     bool lines;   /* commands are read from standard input */
     bool leaving; /* after exit */
+    unsigned int helped; /* how often closest_say() looked */
+    struct progress progress; /* of a script */
     char message[2048];
 };
 
@@ -36,6 +40,16 @@ struct session {
 enum status session_say(struct session *session, enum status status,
                         const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* Adds to the message: as it comes, or behind a "; " if there is one. */
+void session_append(struct session *session, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+void session_add(struct session *session, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* Prints the message, if there is one, to standard error and forgets it.
+ * number: its line's, 0 for none. */
+void session_print(struct session *session, unsigned long number);
 
 /* The message of the database's last failure; returns the status. */
 enum status session_db(struct session *session, enum status status);
@@ -56,8 +70,10 @@ bool session_address(struct session *session, const char *text,
 bool session_domain(struct session *session, const char *text,
                     struct domain *domain_r);
 
-/* A password from the terminal or the input, or a new one when generate. */
+/* A password from the terminal or the input, or a new one when generate. The
+ * prompt names whom it is for, unless that is NULL. */
 enum status session_password(struct session *session, bool generate,
+                             const char *whom,
                              char password_r[static SECRET_PASSWORD_MAX + 1],
                              size_t *len_r);
 

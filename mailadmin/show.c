@@ -1,74 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* list and show. Scripts read the text: it stays as it always was, "Adress"
- * included. */
+/* Scripts read the text: it stays as it always was, "Adress" included. What
+ * the program before this one did not have stands in brackets behind it. */
 #include "config.h"
 
 #include "mailadmin/commands.h"
 
+#include "mailadmin/closest.h"
 #include "mailadmin/output.h"
 #include "mailadmin/session.h"
 #include "mailadmin/store.h"
 
 #include <stdio.h>
 #include <string.h>
-
-static json_t *
-list_json(enum store_kind kind, const PGresult *list)
-{
-    json_t *array = json_array();
-    int i;
-
-    for (i = 0; i < PQntuples(list); i++)
-        json_array_append_new(array, json_string(PQgetvalue(list, i, 0)));
-    return json_pack("{s:o}", store_kind_plural(kind), array);
-}
-
-static enum status
-list(struct session *session, enum store_kind kind)
-{
-    PGresult *result;
-    enum status status = store_list(session->db, kind, &result);
-    int i;
-
-    if (status != STATUS_OK)
-        return session_db(session, status);
-    if (session->json) {
-        status = session_json(session, list_json(kind, result));
-    } else {
-        printf("--- emailing_%s ---\n", store_kind_plural(kind));
-        for (i = 0; i < PQntuples(result); i++) {
-            fputs("    - ", stdout);
-            output_text(stdout, PQgetvalue(result, i, 0));
-            putchar('\n');
-        }
-    }
-    PQclear(result);
-    return status;
-}
-
-enum status
-command_list_users(struct session *session,
-                   const struct arguments *arguments)
-{
-    (void) arguments;
-    return list(session, STORE_USER);
-}
-
-enum status
-command_list_addresses(struct session *session,
-                       const struct arguments *arguments)
-{
-    (void) arguments;
-    return list(session, STORE_ADDRESS);
-}
-
-enum status
-command_list_domains(struct session *session,
-                     const struct arguments *arguments)
-{
-    (void) arguments;
-    return list(session, STORE_DOMAIN);
-}
 
 static bool
 is_true(const PGresult *result, int row, int column)
@@ -84,6 +27,16 @@ text_or_null(const PGresult *result, int row, int column)
     return json_string(PQgetvalue(result, row, column));
 }
 
+static enum status
+not_found(struct session *session, enum status status, enum store_kind kind,
+          const char *text)
+{
+    session_db(session, status);
+    if (status == STATUS_UNKNOWN)
+        closest_say(session, kind, text);
+    return status;
+}
+
 static void
 print_heading(const char *text)
 {
@@ -92,12 +45,18 @@ print_heading(const char *text)
     puts(" ---");
 }
 
+/* A row of text, subdomains, expires, whether that is over. */
 static void
-print_item(const char *text, bool subdomains)
+print_item(const PGresult *result, int row)
 {
     fputs("    * ", stdout);
-    output_text(stdout, text);
-    puts(subdomains ? " (with subdomains)" : "");
+    output_text(stdout, PQgetvalue(result, row, 0));
+    if (is_true(result, row, 1))
+        fputs(" (with subdomains)", stdout);
+    if (!PQgetisnull(result, row, 2))
+        printf(" (%s %s)", is_true(result, row, 3) ? "ended" : "until",
+               PQgetvalue(result, row, 2));
+    putchar('\n');
 }
 
 static json_t *
@@ -117,11 +76,12 @@ user_json(const char *name, const struct store_user *user)
         json_array_append_new(
             addresses, json_pack("{s:s, s:o}", "address",
                                  PQgetvalue(user->addresses, i, 0), "expires",
-                                 text_or_null(user->addresses, i, 1)));
-    return json_pack("{s:s, s:b, s:s, s:s, s:o, s:o}", "user", name,
+                                 text_or_null(user->addresses, i, 2)));
+    return json_pack("{s:s, s:b, s:s, s:s, s:o, s:o, s:o}", "user", name,
                      "enabled", is_true(user->user, 0, 0), "created",
                      PQgetvalue(user->user, 0, 1), "changed",
-                     PQgetvalue(user->user, 0, 2), "domains", domains,
+                     PQgetvalue(user->user, 0, 2), "old_password_until",
+                     text_or_null(user->user, 0, 3), "domains", domains,
                      "addresses", addresses);
 }
 
@@ -133,11 +93,13 @@ print_user(const char *name, const struct store_user *user)
     print_heading(name);
     puts("  Domains:");
     for (i = 0; i < PQntuples(user->domains); i++)
-        print_item(PQgetvalue(user->domains, i, 0),
-                   is_true(user->domains, i, 1));
+        print_item(user->domains, i);
     puts("  Adress:");
     for (i = 0; i < PQntuples(user->addresses); i++)
-        print_item(PQgetvalue(user->addresses, i, 0), false);
+        print_item(user->addresses, i);
+    if (!PQgetisnull(user->user, 0, 3))
+        printf("  Old password:\n    * until %s\n",
+               PQgetvalue(user->user, 0, 3));
 }
 
 enum status
@@ -151,7 +113,7 @@ command_show_user(struct session *session, const struct arguments *arguments)
         return STATUS_DATA;
     status = store_show_user(session->db, name.text, &user);
     if (status != STATUS_OK)
-        return session_db(session, status);
+        return not_found(session, status, STORE_USER, name.text);
     if (session->json)
         status = session_json(session, user_json(name.text, &user));
     else
@@ -170,10 +132,10 @@ grants_json(enum store_kind kind, const char *text, const PGresult *users)
         if (PQgetisnull(users, i, 0))
             continue;
         user = json_pack("{s:s, s:o}", "user", PQgetvalue(users, i, 0),
-                         "expires", text_or_null(users, i, 1));
+                         "expires", text_or_null(users, i, 2));
         if (kind == STORE_DOMAIN)
             json_object_set_new(user, "subdomains",
-                                json_boolean(is_true(users, i, 2)));
+                                json_boolean(is_true(users, i, 1)));
         json_array_append_new(array, user);
     }
     return json_pack("{s:s, s:o}", store_kind_name(kind), text, "users",
@@ -188,7 +150,7 @@ show(struct session *session, enum store_kind kind, const char *text)
     int i;
 
     if (status != STATUS_OK)
-        return session_db(session, status);
+        return not_found(session, status, kind, text);
     if (session->json) {
         status = session_json(session, grants_json(kind, text, users));
     } else {
@@ -196,7 +158,7 @@ show(struct session *session, enum store_kind kind, const char *text)
         puts("  Users:");
         for (i = 0; i < PQntuples(users); i++)
             if (!PQgetisnull(users, i, 0))
-                print_item(PQgetvalue(users, i, 0), is_true(users, i, 2));
+                print_item(users, i);
     }
     PQclear(users);
     return status;

@@ -1,14 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * A change is one statement wherever it can be: less to wait for, and no time
- * for others in between. Users are locked before addresses and domains, and
- * those before grants, so that two administrators do not deadlock; where a
- * foreign key still finds a row gone, the transaction is repeated and says so.
- */
 #include "config.h"
 
 #include "mailadmin/store.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,95 +12,65 @@
 #define UTC(column)                                                          \
     "to_char(" column " AT TIME ZONE 'UTC',"                                 \
     " 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
+#define OVER(column) "coalesce(" column " <= now(), false)"
+#define EXPIRES UTC("g.expires") ", " OVER("g.expires")
 
-struct sql {
-    const char *add, *del_grants, *del, *list, *show, *grant, *revoke;
-};
+/* What new secrets look like has no name here. */
+#define SECRET_FORM                                                          \
+    "CASE WHEN passwd ~ '^[0-9A-Fa-f]{32}$' THEN 'md5'"                      \
+    " WHEN passwd LIKE '$y$%' OR passwd LIKE 'SCRAM-SHA-256$%' THEN NULL"    \
+    " WHEN passwd ~ '^[$]2[abxy][$]' THEN 'bcrypt'"                          \
+    " WHEN passwd LIKE '$6$%' THEN 'sha512crypt'"                            \
+    " WHEN passwd LIKE '$5$%' THEN 'sha256crypt'"                            \
+    " WHEN passwd LIKE '$1$%' THEN 'md5crypt'"                               \
+    " WHEN passwd IS NOT NULL THEN 'other' END"
 
-/* What is the same for addresses and domains: table, column, table of grants
- * and its column. */
-#define ADD(table, column)                                                   \
-    "INSERT INTO public." table " (" column ") VALUES ($1)"                  \
-    " ON CONFLICT (" column ") DO NOTHING"
-#define DEL_GRANTS(table, column, grants, id)                                \
-    "WITH o AS (SELECT id FROM public." table                                \
-    "  WHERE " column " = $1 FOR UPDATE),"                                   \
-    " g AS (DELETE FROM public." grants " g USING o WHERE g." id " = o.id)"  \
-    " SELECT id FROM o"
-#define DEL(table, column)                                                   \
-    "DELETE FROM public." table " WHERE " column " = $1"
+#define MATCHES(column) "($1::text IS NULL OR " column " LIKE $1)"
 #define LIST(table, column)                                                  \
-    "SELECT " column " FROM public." table                                   \
+    "SELECT " column " FROM public." table " WHERE " MATCHES(column)         \
     " ORDER BY " column " COLLATE \"C\""
+#define COMPLETE(table, column)                                              \
+    "SELECT " column " FROM public." table                                   \
+    " WHERE starts_with(" column ", $1)"                                     \
+    " ORDER BY " column " COLLATE \"C\" LIMIT 500"
+#define SIMILAR(table, column)                                               \
+    "SELECT " column " FROM public." table                                   \
+    " WHERE abs(length(" column ") - length($1)) <= 2 LIMIT 20000"
 #define SHOW(table, column, grants, id, subdomains)                          \
-    "SELECT u.name, " UTC("g.expires") ", " subdomains                       \
+    "SELECT u.name, " subdomains ", " EXPIRES                                \
     " FROM public." table " o"                                               \
     " LEFT JOIN public." grants " g ON g." id " = o.id"                      \
     " LEFT JOIN public.emailing_users u ON u.id = g.id_user"                 \
     " WHERE o." column " = $1 ORDER BY u.name COLLATE \"C\""
-/* Both ids, NULL for what is not there, and how many grants changed. */
-#define PAIR(table, column, change)                                          \
-    "WITH u AS (SELECT id FROM public.emailing_users"                        \
-    "  WHERE name = $2 FOR KEY SHARE),"                                      \
-    " o AS (SELECT id FROM public." table " WHERE " column " = $1),"         \
-    " g AS (" change " RETURNING 1)"                                         \
-    " SELECT (SELECT id FROM u), (SELECT id FROM o),"                        \
-    " (SELECT count(*) FROM g)"
-#define REVOKE(table, column, grants, id)                                    \
-    PAIR(table, column,                                                      \
-         "DELETE FROM public." grants " g USING u, o"                        \
-         " WHERE g.id_user = u.id AND g." id " = o.id")
+#define OWN(table, column, grants, id, subdomains)                           \
+    "SELECT o." column ", " subdomains ", " EXPIRES                          \
+    " FROM public.emailing_users u"                                          \
+    " JOIN public." grants " g ON g.id_user = u.id"                          \
+    " JOIN public." table " o ON o.id = g." id                               \
+    " WHERE u.name = $1 ORDER BY o." column " COLLATE \"C\""
 
+#define USER "emailing_users", "name"
 #define ADDRESS "emailing_addresses", "address"
-#define ADDRESS_GRANTS "emailing_users_addresses", "id_address"
+#define ADDRESS_GRANTS "emailing_users_addresses", "id_address", "false"
 #define DOMAIN "emailing_domains", "domain"
-#define DOMAIN_GRANTS "emailing_users_domains", "id_domain"
+#define DOMAIN_GRANTS "emailing_users_domains", "id_domain", "g.subdomains"
 #define APPLY(macro, ...) macro(__VA_ARGS__)
 
-static const struct sql statements[] = {
+static const struct {
+    const char *list, *complete, *similar, *show;
+} statements[] = {
     [STORE_USER] = {
-        .add = "INSERT INTO public.emailing_users (name, passwd)"
-               " VALUES ($1, $2) ON CONFLICT (name) DO NOTHING",
-        .del_grants =
-            "WITH u AS (SELECT id FROM public.emailing_users"
-            "  WHERE name = $1 FOR UPDATE),"
-            " a AS (DELETE FROM public.emailing_users_addresses g USING u"
-            "  WHERE g.id_user = u.id),"
-            " d AS (DELETE FROM public.emailing_users_domains g USING u"
-            "  WHERE g.id_user = u.id)"
-            " SELECT id FROM u",
-        .del = DEL("emailing_users", "name"),
-        .list = LIST("emailing_users", "name"),
-    },
+        "SELECT name, " SECRET_FORM " FROM public.emailing_users"
+        " WHERE " MATCHES("name") " AND NOT ($2::boolean AND enabled)"
+        " AND NOT ($3::boolean AND (" SECRET_FORM ") IS NULL)"
+        " ORDER BY name COLLATE \"C\"",
+        APPLY(COMPLETE, USER), APPLY(SIMILAR, USER), NULL},
     [STORE_ADDRESS] = {
-        .add = APPLY(ADD, ADDRESS),
-        .del_grants = APPLY(DEL_GRANTS, ADDRESS, ADDRESS_GRANTS),
-        .del = APPLY(DEL, ADDRESS),
-        .list = APPLY(LIST, ADDRESS),
-        .show = APPLY(SHOW, ADDRESS, ADDRESS_GRANTS, "NULL"),
-        .grant = APPLY(PAIR, ADDRESS,
-                       "INSERT INTO public.emailing_users_addresses AS was"
-                       " (id_user, id_address) SELECT u.id, o.id FROM u, o"
-                       " ON CONFLICT (id_user, id_address) DO UPDATE"
-                       " SET expires = NULL WHERE was.expires IS NOT NULL"),
-        .revoke = APPLY(REVOKE, ADDRESS, ADDRESS_GRANTS),
-    },
+        APPLY(LIST, ADDRESS), APPLY(COMPLETE, ADDRESS),
+        APPLY(SIMILAR, ADDRESS), APPLY(SHOW, ADDRESS, ADDRESS_GRANTS)},
     [STORE_DOMAIN] = {
-        .add = APPLY(ADD, DOMAIN),
-        .del_grants = APPLY(DEL_GRANTS, DOMAIN, DOMAIN_GRANTS),
-        .del = APPLY(DEL, DOMAIN),
-        .list = APPLY(LIST, DOMAIN),
-        .show = APPLY(SHOW, DOMAIN, DOMAIN_GRANTS, "g.subdomains"),
-        .grant = APPLY(PAIR, DOMAIN,
-                       "INSERT INTO public.emailing_users_domains AS was"
-                       " (id_user, id_domain, subdomains)"
-                       " SELECT u.id, o.id, $3::boolean FROM u, o"
-                       " ON CONFLICT (id_user, id_domain) DO UPDATE"
-                       " SET subdomains = excluded.subdomains, expires = NULL"
-                       " WHERE was.subdomains <> excluded.subdomains"
-                       " OR was.expires IS NOT NULL"),
-        .revoke = APPLY(REVOKE, DOMAIN, DOMAIN_GRANTS),
-    },
+        APPLY(LIST, DOMAIN), APPLY(COMPLETE, DOMAIN), APPLY(SIMILAR, DOMAIN),
+        APPLY(SHOW, DOMAIN, DOMAIN_GRANTS)},
 };
 
 const char *
@@ -126,14 +92,14 @@ store_kind_plural(enum store_kind kind)
 /* What the work of the transactions below is about. */
 struct job {
     enum store_kind kind;
+    const char *sql;
+    int count;
+    const char *values[5];
     const char *text;
-    const char *name;
-    const char *secret;
-    bool flag;
-    bool changed;
     const struct store_sender *sender;
     PGresult **result;
     struct store_user *user;
+    struct store_others *others;
 };
 
 static enum status
@@ -143,84 +109,78 @@ unknown(struct db *db, enum store_kind kind, const char *text)
                    store_kind_name(kind), text);
 }
 
-/* A statement that changes rows: how many it did. */
+/* One statement that reads. */
 static enum status
-change(struct db *db, const char *sql, int count, const char *const *values,
-       long *rows_r)
-{
-    PGresult *result;
-    enum status status = db_query(db, sql, count, values, &result);
-
-    if (status == STATUS_OK)
-        *rows_r = strtol(PQcmdTuples(result), NULL, 10);
-    PQclear(result);
-    return status;
-}
-
-static enum status
-add(struct db *db, void *context)
-{
-    struct job *job = context;
-    const char *values[] = {job->text, job->secret};
-    enum status status;
-    long rows = 0;
-
-    status = change(db, statements[job->kind].add,
-                    job->kind == STORE_USER ? 2 : 1, values, &rows);
-    if (status == STATUS_OK && rows == 0)
-        return db_fail(db, STATUS_EXISTS, "%s %s exists already",
-                       store_kind_name(job->kind), job->text);
-    return status;
-}
-
-enum status
-store_add(struct db *db, enum store_kind kind, const char *text,
-          const char *secret)
-{
-    struct job job = {.kind = kind, .text = text, .secret = secret};
-
-    return db_transact(db, DB_CHANGE, 0, add, &job);
-}
-
-static enum status
-del(struct db *db, void *context)
-{
-    struct job *job = context;
-    enum status status;
-    long rows = 0;
-
-    status = change(db, statements[job->kind].del_grants, 1, &job->text,
-                    &rows);
-    if (status == STATUS_OK && rows > 0)
-        status = change(db, statements[job->kind].del, 1, &job->text, &rows);
-    if (status == STATUS_OK && rows == 0)
-        return unknown(db, job->kind, job->text);
-    return status;
-}
-
-enum status
-store_del(struct db *db, enum store_kind kind, const char *text)
-{
-    struct job job = {.kind = kind, .text = text};
-
-    return db_transact(db, DB_CHANGE, 0, del, &job);
-}
-
-static enum status
-list(struct db *db, void *context)
+ask(struct db *db, void *context)
 {
     struct job *job = context;
 
-    return db_query(db, statements[job->kind].list, 0, NULL, job->result);
+    return db_query(db, job->sql, job->count, job->values, job->result);
 }
 
 enum status
-store_list(struct db *db, enum store_kind kind, PGresult **list_r)
+store_list(struct db *db, enum store_kind kind,
+           const struct store_filter *filter, PGresult **list_r)
 {
-    struct job job = {.kind = kind, .result = list_r};
+    struct job job = {
+        .sql = statements[kind].list,
+        .count = kind == STORE_USER ? 3 : 1,
+        .values = {filter->pattern, filter->disabled ? "t" : "f",
+                   filter->legacy ? "t" : "f"},
+        .result = list_r,
+    };
 
     *list_r = NULL;
-    return db_transact(db, DB_READ, 0, list, &job);
+    return db_transact(db, DB_READ, 0, ask, &job);
+}
+
+enum status
+store_list_grants(struct db *db, const struct store_filter *filter,
+                  PGresult **list_r)
+{
+    struct job job = {
+        .sql = "SELECT u.name, g.kind, g.object, g.subdomains, " EXPIRES
+               " FROM (SELECT id_user, 'address' AS kind, address AS object,"
+               "  false AS subdomains, expires"
+               "  FROM public.emailing_users_addresses"
+               "  JOIN public.emailing_addresses ON id = id_address"
+               "  UNION ALL SELECT id_user, 'domain', domain, subdomains,"
+               "  expires FROM public.emailing_users_domains"
+               "  JOIN public.emailing_domains ON id = id_domain) g"
+               " JOIN public.emailing_users u ON u.id = g.id_user"
+               " WHERE (" MATCHES("u.name") " OR g.object LIKE $1)"
+               " AND (NOT $2::boolean OR g.expires <= now())"
+               " ORDER BY u.name COLLATE \"C\", g.kind,"
+               " g.object COLLATE \"C\"",
+        .count = 2,
+        .values = {filter->pattern, filter->expired ? "t" : "f"},
+        .result = list_r,
+    };
+
+    *list_r = NULL;
+    return db_transact(db, DB_READ, 0, ask, &job);
+}
+
+enum status
+store_complete(struct db *db, enum store_kind kind, const char *prefix,
+               PGresult **list_r)
+{
+    struct job job = {.sql = statements[kind].complete, .count = 1,
+                      .values = {prefix}, .result = list_r};
+
+    *list_r = NULL;
+    return db_transact(db, DB_READ, 0, ask, &job);
+}
+
+enum status
+store_similar(struct db *db, enum store_kind kind, const char *text,
+              PGresult **list_r)
+{
+    struct job job = {.sql = statements[kind].similar, .count = 1,
+                      .values = {text}, .result = list_r};
+
+    *list_r = NULL;
+    return db_transact(db, DB_READ, 0, ask, &job);
 }
 
 void
@@ -241,30 +201,17 @@ show_user(struct db *db, void *context)
 
     status = db_query(db,
                       "SELECT enabled, " UTC("created") ", " UTC("changed")
-                      " FROM public.emailing_users WHERE name = $1",
+                      ", CASE WHEN old_until > now() THEN " UTC("old_until")
+                      " END FROM public.emailing_users WHERE name = $1",
                       1, &job->text, &user->user);
     if (status == STATUS_OK && PQntuples(user->user) == 0)
         return unknown(db, STORE_USER, job->text);
     if (status == STATUS_OK)
-        status = db_query(db,
-                          "SELECT d.domain, g.subdomains, " UTC("g.expires")
-                          " FROM public.emailing_users u"
-                          " JOIN public.emailing_users_domains g"
-                          " ON g.id_user = u.id"
-                          " JOIN public.emailing_domains d"
-                          " ON d.id = g.id_domain WHERE u.name = $1"
-                          " ORDER BY d.domain COLLATE \"C\"",
-                          1, &job->text, &user->domains);
+        status = db_query(db, APPLY(OWN, DOMAIN, DOMAIN_GRANTS), 1,
+                          &job->text, &user->domains);
     if (status == STATUS_OK)
-        status = db_query(db,
-                          "SELECT a.address, " UTC("g.expires")
-                          " FROM public.emailing_users u"
-                          " JOIN public.emailing_users_addresses g"
-                          " ON g.id_user = u.id"
-                          " JOIN public.emailing_addresses a"
-                          " ON a.id = g.id_address WHERE u.name = $1"
-                          " ORDER BY a.address COLLATE \"C\"",
-                          1, &job->text, &user->addresses);
+        status = db_query(db, APPLY(OWN, ADDRESS, ADDRESS_GRANTS), 1,
+                          &job->text, &user->addresses);
     return status;
 }
 
@@ -308,124 +255,65 @@ store_show_grants(struct db *db, enum store_kind kind, const char *text,
 }
 
 static enum status
-change_grant(struct db *db, struct job *job, const char *sql, int count)
-{
-    const char *values[] = {job->text, job->name, job->flag ? "t" : "f"};
-    PGresult *result;
-    enum status status = db_query(db, sql, count, values, &result);
-
-    if (status != STATUS_OK)
-        return status;
-    job->changed = strcmp(PQgetvalue(result, 0, 2), "0") != 0;
-    if (PQgetisnull(result, 0, 0))
-        status = unknown(db, STORE_USER, job->name);
-    else if (PQgetisnull(result, 0, 1))
-        status = unknown(db, job->kind, job->text);
-    PQclear(result);
-    return status;
-}
-
-static enum status
-grant(struct db *db, void *context)
-{
-    struct job *job = context;
-
-    return change_grant(db, job, statements[job->kind].grant,
-                        job->kind == STORE_DOMAIN ? 3 : 2);
-}
-
-static enum status
-revoke(struct db *db, void *context)
-{
-    struct job *job = context;
-
-    return change_grant(db, job, statements[job->kind].revoke, 2);
-}
-
-enum status
-store_grant(struct db *db, enum store_kind kind, const char *text,
-            const char *name, bool subdomains, bool *changed_r)
-{
-    struct job job = {
-        .kind = kind, .text = text, .name = name, .flag = subdomains};
-    enum status status = db_transact(db, DB_CHANGE, 0, grant, &job);
-
-    *changed_r = job.changed;
-    return status;
-}
-
-enum status
-store_revoke(struct db *db, enum store_kind kind, const char *text,
-             const char *name, bool *changed_r)
-{
-    struct job job = {.kind = kind, .text = text, .name = name};
-    enum status status = db_transact(db, DB_CHANGE, 0, revoke, &job);
-
-    *changed_r = job.changed;
-    return status;
-}
-
-static enum status
 set_secret(struct db *db, void *context)
 {
     struct job *job = context;
-    const char *values[] = {job->text, job->secret};
-    enum status status;
-    long rows = 0;
-
-    status = change(db,
-                    "UPDATE public.emailing_users SET passwd = $2,"
-                    " old_passwd = NULL, old_until = NULL WHERE name = $1",
-                    2, values, &rows);
-    if (status == STATUS_OK && rows == 0)
-        return unknown(db, STORE_USER, job->text);
-    return status;
-}
-
-enum status
-store_set_secret(struct db *db, const char *name, const char *secret)
-{
-    struct job job = {.text = name, .secret = secret};
-
-    return db_transact(db, DB_CHANGE, 0, set_secret, &job);
-}
-
-static enum status
-set_enabled(struct db *db, void *context)
-{
-    struct job *job = context;
-    const char *values[] = {job->text, job->flag ? "t" : "f"};
     PGresult *result;
     enum status status;
 
     status = db_query(db,
-                      "WITH u AS (SELECT id, enabled"
-                      "  FROM public.emailing_users WHERE name = $1"
-                      "  FOR NO KEY UPDATE),"
-                      " n AS (UPDATE public.emailing_users c"
-                      "  SET enabled = $2::boolean FROM u"
-                      "  WHERE c.id = u.id AND u.enabled <> $2::boolean"
-                      "  RETURNING 1)"
-                      " SELECT (SELECT id FROM u), (SELECT count(*) FROM n)",
-                      2, values, &result);
-    if (status != STATUS_OK)
-        return status;
-    job->changed = strcmp(PQgetvalue(result, 0, 1), "0") != 0;
-    if (PQgetisnull(result, 0, 0))
-        status = unknown(db, STORE_USER, job->text);
+                      "UPDATE public.emailing_users SET passwd = $2,"
+                      " old_passwd = CASE WHEN $3::double precision > 0"
+                      "  THEN passwd END,"
+                      " old_until = CASE WHEN $3::double precision > 0"
+                      "  AND passwd IS NOT NULL"
+                      "  THEN now() + make_interval(secs => $3) END"
+                      " WHERE name = $1 RETURNING 1",
+                      3, job->values, &result);
+    if (status == STATUS_OK && PQntuples(result) == 0)
+        status = unknown(db, STORE_USER, job->values[0]);
     PQclear(result);
     return status;
 }
 
 enum status
-store_set_enabled(struct db *db, const char *name, bool enabled,
-                  bool *changed_r)
+store_set_secret(struct db *db, const char *name, const char *secret,
+                 int64_t overlap)
 {
-    struct job job = {.text = name, .flag = enabled};
-    enum status status = db_transact(db, DB_CHANGE, 0, set_enabled, &job);
+    char seconds[24];
+    struct job job = {.values = {name, secret, seconds}};
 
-    *changed_r = job.changed;
+    snprintf(seconds, sizeof(seconds), "%" PRId64, overlap);
+    return db_transact(db, DB_CHANGE, 0, set_secret, &job);
+}
+
+/* The key refuses a name that is taken, by whom and whenever it was. */
+static enum status
+rename_user(struct db *db, void *context)
+{
+    struct job *job = context;
+    PGresult *result;
+    enum status status;
+
+    status = db_query(db,
+                      "UPDATE public.emailing_users SET name = $2"
+                      " WHERE name = $1 RETURNING 1",
+                      2, job->values, &result);
+    if (status == STATUS_OK && PQntuples(result) == 0)
+        status = unknown(db, STORE_USER, job->values[0]);
+    else if (status != STATUS_OK && strcmp(db_sqlstate(db), "23505") == 0)
+        status = db_fail(db, STATUS_EXISTS, "user %s exists already",
+                         job->values[1]);
+    PQclear(result);
     return status;
+}
+
+enum status
+store_rename(struct db *db, const char *name, const char *new_name)
+{
+    struct job job = {.values = {name, new_name}};
+
+    return db_transact(db, DB_CHANGE, 0, rename_user, &job);
 }
 
 static enum status
@@ -458,4 +346,62 @@ store_lookup(struct db *db, const struct store_sender *sender,
 
     *row_r = NULL;
     return db_transact(db, DB_READ, 0, lookup, &job);
+}
+
+static enum status
+others(struct db *db, void *context)
+{
+    struct job *job = context;
+    PGresult *stored;
+    enum status status;
+
+    status = db_query(db,
+                      "SELECT EXISTS (SELECT FROM public.emailing_addresses"
+                      "  WHERE address = $1),"
+                      " EXISTS (SELECT FROM public.emailing_domains"
+                      "  WHERE domain = $2)",
+                      2, job->values, &stored);
+    if (status == STATUS_OK) {
+        job->others->has_address = PQgetvalue(stored, 0, 0)[0] == 't';
+        job->others->has_domain = PQgetvalue(stored, 0, 1)[0] == 't';
+    }
+    PQclear(stored);
+    if (status != STATUS_OK)
+        return status;
+    return db_query(db,
+                    "(SELECT u.name, 'address', a.address, false"
+                    " FROM public.emailing_addresses a"
+                    " JOIN public.emailing_users_addresses g"
+                    "  ON g.id_address = a.id"
+                    " JOIN public.emailing_users u ON u.id = g.id_user"
+                    " WHERE a.address = $1 AND u.name <> $3"
+                    "  AND (g.expires IS NULL OR g.expires > now())"
+                    " ORDER BY u.name COLLATE \"C\" LIMIT 4) UNION ALL"
+                    " (SELECT u.name, 'domain', d.domain, g.subdomains"
+                    " FROM public.emailing_domains d"
+                    " JOIN public.emailing_users_domains g"
+                    "  ON g.id_domain = d.id"
+                    " JOIN public.emailing_users u ON u.id = g.id_user"
+                    " WHERE d.domain = $2 AND u.name <> $3"
+                    "  AND (g.expires IS NULL OR g.expires > now())"
+                    " ORDER BY u.name COLLATE \"C\" LIMIT 4)",
+                    3, job->values, &job->others->holders);
+}
+
+enum status
+store_others(struct db *db, const struct store_sender *sender,
+             struct store_others *others_r)
+{
+    struct job job = {.values = {sender->address, sender->domain,
+                                 sender->name},
+                      .others = others_r};
+    enum status status;
+
+    memset(others_r, 0, sizeof(*others_r));
+    status = db_transact(db, DB_READ, 0, others, &job);
+    if (status != STATUS_OK) {
+        PQclear(others_r->holders);
+        others_r->holders = NULL;
+    }
+    return status;
 }

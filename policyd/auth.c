@@ -109,7 +109,7 @@ finish(struct login *login, enum auth_result result, const char *verifier)
     free_login(login);
 }
 
-/* It could not be told; so it was no failure either. */
+/* It could not be told. Unless it stays counted, it was no failure either. */
 static void
 unavailable(struct login *login, const char *reason)
 {
@@ -150,6 +150,15 @@ upgrade(struct login *login, const char *old, const char *new)
 
 /* -- checking -------------------------------------------------------------------------- */
 
+/* MD5 that is only verified costs nothing, and is to be replaced at the next
+ * login once the configuration says so. */
+static bool
+worth_remembering(const struct auth *auth, const char *secret)
+{
+    return auth->legacy_md5 != CONF_MD5_VERIFY
+           || secret_form(secret) != SECRET_MD5;
+}
+
 static void
 on_checked(void *context, const struct hash_answer *answer)
 {
@@ -157,9 +166,10 @@ on_checked(void *context, const struct hash_answer *answer)
 
     if (answer->result == SECRET_MATCH) {
         throttle_good(login->auth->throttle, &login->who, loop_ms());
-        directory_remember_password(login->auth->directory, &login->user,
-                                    answer->matched, login->password,
-                                    login->password_len);
+        if (worth_remembering(login->auth, answer->matched))
+            directory_remember_password(login->auth->directory, &login->user,
+                                        answer->matched, login->password,
+                                        login->password_len);
         if (answer->upgraded != NULL)
             upgrade(login, answer->matched, answer->upgraded);
         finish(login, AUTH_OK, NULL);
@@ -168,7 +178,9 @@ on_checked(void *context, const struct hash_answer *answer)
     if (login->reason == NULL)
         login->reason = answer->result == SECRET_ERROR ? "unusable-secret"
                                                        : "wrong-password";
-    /* Out of date, it cannot tell that a password is wrong. */
+    /* Out of date, it cannot tell that a password is wrong. It stays counted:
+     * nobody may guess without a limit while the database is away. */
+    login->counted = false;
     if (login->stale)
         unavailable(login, "stale");
     else
@@ -252,6 +264,19 @@ give_verifier(struct login *login, const struct record *record)
     finish(login, AUTH_OK, verifier);
 }
 
+/* Whether the password was right before, for a secret that still counts. */
+static bool
+known(const struct login *login, const struct record *record)
+{
+    const struct auth *auth = login->auth;
+
+    if (auth->legacy_md5 == CONF_MD5_REFUSE
+        && secret_form(record_secret(record)) == SECRET_MD5)
+        return false;
+    return directory_password_known(auth->directory, &login->user,
+                                    login->password, login->password_len);
+}
+
 /* The directory has answered. */
 static void
 on_facts(struct directory_wait *wait, const struct decide_facts *facts)
@@ -275,12 +300,12 @@ on_facts(struct directory_wait *wait, const struct decide_facts *facts)
         login->reason = "disabled";
     if (login->reason != NULL)
         record = NULL;
-    if (record != NULL
-        && directory_password_known(login->auth->directory, &login->user,
-                                    login->password, login->password_len))
+    if (record != NULL && known(login, record)) {
+        throttle_known(login->auth->throttle, &login->who, loop_ms());
         finish(login, AUTH_OK, NULL);
-    else
+    } else {
         check(login, record);
+    }
 }
 
 /* -- reading ------------------------------------------------------------------------------ */
@@ -438,8 +463,12 @@ auth_set_clients(struct auth *auth, const char *list, char *error_r,
                      name);
             return false;
         }
-        if (count < AUTH_CLIENTS_MAX)
-            clients[count++] = entry.pw_uid;
+        if (count == AUTH_CLIENTS_MAX) {
+            snprintf(error_r, error_size, "auth_clients: more than %d users",
+                     AUTH_CLIENTS_MAX);
+            return false;
+        }
+        clients[count++] = entry.pw_uid;
     }
     memcpy(auth->clients, clients, count * sizeof(clients[0]));
     auth->clients_count = count;

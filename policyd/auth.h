@@ -43,7 +43,8 @@ struct auth {
 };
 
 /* Resolves a list of user names, separated by blanks, to auth->clients. False,
- * with the name that is none in error_r, when there is no such user. */
+ * with what is wrong in error_r and nothing changed, when one is no user or
+ * there are too many. */
 bool auth_set_clients(struct auth *auth, const char *names, char *error_r,
                       size_t error_size);
 

@@ -12,21 +12,22 @@
 #include "policyd/db.h"
 #include "policyd/directory.h"
 #include "policyd/pgconn.h"
+#include "policyd/probe.h"
 #include "lib/log.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#define TICK_MS 250
 #define BEAT_MS 1000    /* the counter is read so often */
-#define SILENCE_MS 5000 /* without an answer: not live any more */
+#define SILENCE_MS 4500 /* without an answer: not live any more */
+#define PROBE_MS 1000   /* for a notification to ourselves */
 #define LATE_MS 80      /* for notifications that the counter overtook */
 #define RETRY_MS 1000
+#define COMPLAINT_MS 60000
 #define CHANNEL "emailing"
-#define PROBE "probe "
 
-/* What the connection does; each step sends one query. */
+/* What the connection does; each step but probing sends one query. */
 enum step { DISCONNECTED, CONNECTING, SUBSCRIBING, PROBING, FIRST_COUNTER,
             FOLLOWING };
 
@@ -42,8 +43,9 @@ struct changes {
     bool asking;         /* a query is out */
     bool failed;         /* it got an error */
     bool polling;        /* LISTEN does not work here */
-    bool probed;         /* the notification to ourselves has arrived */
     bool announced;      /* polling was said in the log */
+    uint64_t complained; /* uv_now(): the log was told why we do not follow */
+    uint64_t asked;      /* uv_now() when the present step began */
     bool have_last;
     uint64_t heard;      /* uv_now() of the last answer */
     int64_t last;        /* highest counter seen */
@@ -51,7 +53,7 @@ struct changes {
     int64_t first;       /* the counter read at the start */
     int64_t expected;    /* a counter that notifications must come up to */
     int64_t answer;      /* the counter that was read */
-    char probe[40];
+    struct probe probe;
     struct changes_counts counts;
     void (*following)(void *context);
     void *following_context;
@@ -78,22 +80,40 @@ set_last(struct changes *changes, int64_t counter)
     directory_set_counter(changes->directory, counter);
 }
 
-/* Something may have changed that nobody told us. */
+/* Something may have changed that nobody told us. Notifications up to the
+ * counter may still come and say nothing new. */
 static void
 drop_all(struct changes *changes, int64_t counter)
 {
     changes->counts.drops++;
+    changes->first = counter;
     set_last(changes, counter);
     directory_drop_all(changes->directory);
+}
+
+/* While the database is there, that we cannot follow it is told once when it
+ * begins and then once a minute. */
+static void
+complain(struct changes *changes, const char *why)
+{
+    uint64_t now = uv_now(changes->loop);
+
+    if (!changes->counts.live
+        && (!db_available(changes->db)
+            || (changes->complained != 0
+                && now - changes->complained < COMPLAINT_MS)))
+        return;
+    log_warning("changes: not following: %s", why);
+    changes->complained = now;
 }
 
 static void
 disconnect(struct changes *changes, const char *why)
 {
-    if (changes->counts.live)
-        log_warning("changes: not following: %s", why);
+    complain(changes, why);
     set_live(changes, false);
     pgconn_close(changes->pg);
+    probe_forget(&changes->probe);
     uv_timer_stop(changes->late);
     changes->step = DISCONNECTED;
     changes->asking = false;
@@ -103,46 +123,51 @@ disconnect(struct changes *changes, const char *why)
 /* -- sending ---------------------------------------------------------------------- */
 
 static void
-send_query(struct changes *changes, const char *sql, const char *param)
+send_query(struct changes *changes, const char *sql)
 {
     PGconn *pq = pgconn_pq(changes->pg);
     bool sent;
 
     changes->failed = false;
     sent = pq != NULL
-           && PQsendQueryParams(pq, sql, param != NULL, NULL, &param, NULL,
-                                NULL, 0)
+           && PQsendQueryParams(pq, sql, 0, NULL, NULL, NULL, NULL, 0)
            && pgconn_flush(changes->pg);
     changes->asking = sent;
     if (!sent)
         disconnect(changes, "cannot send");
 }
 
+static void enter(struct changes *changes, enum step step);
+
+static void
+on_probe_failed(void *context)
+{
+    struct changes *changes = context;
+
+    if (!db_available(changes->db)) {
+        disconnect(changes, "the database is gone");
+        return;
+    }
+    changes->polling = true;
+    enter(changes, FIRST_COUNTER);
+}
+
 static void
 enter(struct changes *changes, enum step step)
 {
-    unsigned char random[16];
-    size_t i;
+    bool ok = true;
 
     changes->step = step;
+    changes->asked = uv_now(changes->loop);
     changes->before = changes->last;
-    switch (step) {
-    case SUBSCRIBING:
-        send_query(changes, "LISTEN " CHANNEL, NULL);
-        break;
-    case PROBING:
-        uv_random(NULL, NULL, random, sizeof(random), 0, NULL);
-        memcpy(changes->probe, PROBE, strlen(PROBE));
-        for (i = 0; i < sizeof(random); i++)
-            snprintf(changes->probe + strlen(PROBE) + 2 * i, 3, "%02x",
-                     random[i]);
-        send_query(changes, "SELECT pg_catalog.pg_notify('" CHANNEL "', $1)",
-             changes->probe);
-        break;
-    default:
-        send_query(changes, "SELECT public.emailing_counter()", NULL);
-        break;
-    }
+    if (step == SUBSCRIBING)
+        send_query(changes, "LISTEN " CHANNEL);
+    else if (step == PROBING)
+        ok = probe_send(&changes->probe, changes->db);
+    else
+        send_query(changes, "SELECT public.emailing_counter()");
+    if (!ok)
+        disconnect(changes, "the database is gone");
 }
 
 /* -- notifications ------------------------------------------------------------------ */
@@ -154,11 +179,8 @@ on_notification(struct changes *changes, const char *payload)
     char *name;
     int64_t counter;
 
-    if (strncmp(payload, PROBE, strlen(PROBE)) == 0) {
-        if (strcmp(payload, changes->probe) == 0)
-            changes->probed = true;
+    if (probe_notified(&changes->probe, payload))
         return;
-    }
     changes->counts.notifications++;
     counter = strtoll(payload, &name, 10);
     if (*name != ' ' || counter <= 0) {
@@ -175,6 +197,8 @@ on_notification(struct changes *changes, const char *payload)
         return; /* from before the counter that was read first */
     if (counter == changes->last + 1)
         set_last(changes, counter);
+    else if (counter < changes->last)
+        drop_all(changes, changes->last);
     else if (counter != changes->last)
         drop_all(changes, counter);
 }
@@ -191,15 +215,24 @@ on_late(uv_timer_t *timer)
 }
 
 static void
+announce_polling(struct changes *changes)
+{
+    if (changes->polling && !changes->announced)
+        log_warning("changes: LISTEN does not work on this connection (a hot "
+                    "standby, a pooler in transaction mode?); polling the "
+                    "change counter every second");
+    changes->announced = changes->polling;
+}
+
+static void
 on_first_counter(struct changes *changes)
 {
     if (!changes->have_last || changes->last != changes->answer)
         drop_all(changes, changes->answer);
     changes->first = changes->answer;
     changes->step = FOLLOWING;
+    announce_polling(changes);
     set_live(changes, true);
-    if (changes->following != NULL)
-        changes->following(changes->following_context);
 }
 
 static void
@@ -212,7 +245,6 @@ on_counter(struct changes *changes)
             drop_all(changes, counter);
     } else if (counter < changes->before) {
         drop_all(changes, counter);
-        changes->first = counter;
     } else if (counter > changes->last) {
         changes->expected = counter;
         uv_timer_start(changes->late, on_late, LATE_MS, 0);
@@ -229,15 +261,8 @@ on_answer(struct changes *changes)
     switch (changes->step) {
     case SUBSCRIBING:
         changes->polling = changes->failed;
-        changes->probed = false;
         enter(changes, changes->polling ? FIRST_COUNTER : PROBING);
         break;
-    case PROBING:
-        if (changes->failed)
-            changes->polling = true;
-        if (changes->polling || changes->probed)
-            enter(changes, FIRST_COUNTER);
-        break; /* else the timer waits for the notification */
     case FIRST_COUNTER:
     case FOLLOWING:
         if (changes->failed) {
@@ -249,6 +274,8 @@ on_answer(struct changes *changes)
             on_first_counter(changes);
         else
             on_counter(changes);
+        if (changes->following != NULL)
+            changes->following(changes->following_context);
         break;
     default:
         break;
@@ -260,10 +287,11 @@ take_result(struct changes *changes, PGresult *result)
 {
     ExecStatusType status = PQresultStatus(result);
 
-    if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK)
-        changes->failed = true;
-    else if (PQntuples(result) == 1 && !PQgetisnull(result, 0, 0))
+    if (status == PGRES_TUPLES_OK && PQntuples(result) == 1
+        && !PQgetisnull(result, 0, 0))
         changes->answer = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
+    else if (status != PGRES_COMMAND_OK)
+        changes->failed = true;
     PQclear(result);
 }
 
@@ -294,8 +322,8 @@ on_input(void *context)
     if (answered) {
         changes->asking = false;
         on_answer(changes);
-    } else if (changes->step == PROBING && !changes->asking
-               && changes->probed) {
+    } else if (changes->step == PROBING && changes->probe.arrived) {
+        probe_forget(&changes->probe);
         enter(changes, FIRST_COUNTER);
     }
 }
@@ -317,7 +345,7 @@ on_ready(void *context)
     struct changes *changes = context;
 
     changes->heard = uv_now(changes->loop);
-    uv_timer_start(changes->timer, on_timer, BEAT_MS, BEAT_MS);
+    uv_timer_start(changes->timer, on_timer, TICK_MS, TICK_MS);
     enter(changes, SUBSCRIBING);
 }
 
@@ -334,26 +362,24 @@ static void
 on_timer(uv_timer_t *timer)
 {
     struct changes *changes = timer->data;
-    uint64_t silence = uv_now(changes->loop) - changes->heard;
+    uint64_t now = uv_now(changes->loop);
 
     if (changes->step == DISCONNECTED) {
         if (db_available(changes->db))
             connect_now(changes);
     } else if (changes->asking) {
-        if (silence >= SILENCE_MS)
+        if (now - changes->heard >= SILENCE_MS)
             disconnect(changes, "no answer from the server");
     } else if (changes->step == PROBING) {
-        /* Our own notification did not come: LISTEN is of no use here. */
+        if (now - changes->asked < PROBE_MS)
+            return;
+        probe_forget(&changes->probe);
         changes->polling = true;
         enter(changes, FIRST_COUNTER);
     } else if (changes->step == FOLLOWING) {
-        enter(changes, FOLLOWING);
+        if (now - changes->asked >= BEAT_MS)
+            enter(changes, FOLLOWING);
     }
-    if (changes->polling && !changes->announced)
-        log_warning("changes: LISTEN does not work on this connection (a hot "
-                    "standby, a pooler in transaction mode?); polling the "
-                    "change counter every second");
-    changes->announced = changes->polling;
 }
 
 void
@@ -404,6 +430,8 @@ changes_new(uv_loop_t *loop, struct target *target, struct db *db,
     changes->timeout_ms = timeout_ms;
     changes->timer = new_timer(changes);
     changes->late = new_timer(changes);
+    changes->probe.failed = on_probe_failed;
+    changes->probe.context = changes;
     changes->pg = pgconn_new(loop, &connection_events, changes);
     if (changes->timer == NULL || changes->late == NULL
         || changes->pg == NULL)
@@ -419,6 +447,7 @@ changes_free(struct changes **changes)
     *changes = NULL;
     if (old == NULL)
         return;
+    probe_forget(&old->probe);
     pgconn_free(&old->pg);
     if (old->timer != NULL)
         uv_close((uv_handle_t *) old->timer, free_handle);

@@ -39,7 +39,8 @@ void changes_reconfigure(struct changes *changes, struct target *target,
 /* The database is there (again), or gone: connects at once, or waits. */
 void changes_database(struct changes *changes, bool available);
 
-/* following is called whenever the directory has become live. */
+/* following is called when the directory has become live, and every second
+ * for as long as it is. */
 void changes_on_following(struct changes *changes,
                           void (*following)(void *context), void *context);
 

@@ -21,6 +21,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Descriptors for the status page, the log, libraries, connecting anew; those
+ * of the pool come on top. */
+#define RESERVED_FDS 96
 #define DRAIN_POLL_MS 20
 #define DRAIN_HASH_MS 3000 /* for passwords that are being checked */
 
@@ -33,6 +36,7 @@ struct daemon {
     struct changes *changes;
     struct hash_pool *hashes;
     struct preload *preload; /* NULL: not asked for */
+    struct server_budget budget;
     struct server *policy_server, *auth_server;
     struct status *status; /* NULL: not asked for */
     struct policy policy;
@@ -124,6 +128,7 @@ apply(struct daemon *daemon)
     hash_pool_set_policy(daemon->hashes, &conf->secret_policy);
     daemon->policy.options = conf_decide_options(conf);
     daemon->policy.log_permits = conf->log_permits;
+    daemon->policy.refusal_reference = conf->refusal_reference;
     daemon->auth.secret_policy = conf->secret_policy;
     daemon->auth.legacy_md5 = conf->legacy_md5;
     daemon->auth.scram = conf->scram;
@@ -179,7 +184,8 @@ serve(struct daemon *daemon, int fd, const struct protocol *protocol,
 {
     const char *error;
     struct server *server =
-        server_new(daemon->loop, fd, protocol, context, &error);
+        server_new(daemon->loop, fd, protocol, context, &daemon->budget,
+                   &error);
 
     if (server == NULL)
         snprintf(error_r, error_size, "%s socket: %s", protocol->name, error);
@@ -192,6 +198,8 @@ serve_all(struct daemon *daemon, const struct daemon_sockets *sockets,
 {
     const struct status_source source = {is_ready, print_metrics, daemon};
 
+    daemon->budget =
+        server_budget(RESERVED_FDS + daemon->conf->database_connections);
     daemon->policy_server = serve(daemon, sockets->policy, &policy_protocol,
                                   &daemon->policy, error_r, error_size);
     if (daemon->policy_server == NULL)

@@ -23,13 +23,14 @@ struct db;
 struct histogram;
 struct target;
 
-/* The whole of the SQL that policyd speaks; text in db.c. */
+/* The questions there are; their SQL is in query.c. */
 enum db_statement {
     DB_LOOKUP,         /* user name */
     DB_LOOKUP_SENDER,  /* user name, address, stripped, domain */
     DB_LOAD,           /* after, most */
     DB_UPGRADE_SECRET, /* user name, old, new */
     DB_MOCK_KEY,
+    DB_NOTIFY,         /* text for the channel of changes */
     DB_STATEMENTS
 };
 #define DB_PARAMS_MAX 4

@@ -48,6 +48,7 @@ struct directory_wait {
                      const struct decide_facts *facts);
     /* The directory's own. */
     struct directory_question question;
+    uint64_t since; /* clock_boot_ms() */
     struct directory_wait *next, **link;
 };
 

@@ -5,7 +5,9 @@
  */
 #include "config.h"
 
+#include "policyd/auth.h"
 #include "policyd/daemon.h"
+#include "policyd/notify.h"
 #include "policyd/sockets.h"
 #include "policyd/target.h"
 #include "lib/conf.h"
@@ -33,6 +35,7 @@ struct program {
     uv_loop_t loop;
     uv_signal_t hangup, terminate, interrupt;
     struct daemon *daemon;
+    struct notify notify;
     struct daemon_sockets sockets;
     uid_t uid;
     gid_t gid, socket_gid;
@@ -90,6 +93,7 @@ read_configuration(struct program *program, char *error_r, size_t size)
 {
     const struct conf *conf;
     struct target *target;
+    struct auth probe;
     char why[ERROR_MAX / 2];
 
     program->conf = conf_load(CONF_POLICYD, program->path, error_r, size);
@@ -99,7 +103,8 @@ read_configuration(struct program *program, char *error_r, size_t size)
     if (!sockets_check(conf->policy_listen, conf->queue_directory, why,
                        sizeof(why))
         || !sockets_check(conf->auth_listen, conf->queue_directory, why,
-                          sizeof(why))) {
+                          sizeof(why))
+        || !auth_set_clients(&probe, conf->auth_clients, why, sizeof(why))) {
         snprintf(error_r, size, "%s: %s", program->path, why);
         return false;
     }
@@ -125,6 +130,7 @@ limit_process(void)
         setrlimit(RLIMIT_NOFILE, &files);
     }
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGHUP, SIG_IGN); /* until it can be obeyed */
     umask(077);
 }
 
@@ -179,10 +185,11 @@ on_hangup(uv_signal_t *handle, int signum)
 {
     struct program *program = handle->data;
     char error[ERROR_MAX];
-    struct conf *fresh =
-        conf_load(CONF_POLICYD, program->path, error, sizeof(error));
+    struct conf *fresh;
 
     (void) signum;
+    notify_reloading(&program->notify);
+    fresh = conf_load(CONF_POLICYD, program->path, error, sizeof(error));
     if (fresh == NULL
         || !daemon_reload(program->daemon, fresh, error, sizeof(error))) {
         log_error("%s; the old configuration stays in force", error);
@@ -191,6 +198,7 @@ on_hangup(uv_signal_t *handle, int signum)
         log_info("configuration read again");
     }
     conf_free(&fresh);
+    notify_ready(&program->notify);
 }
 
 static void
@@ -207,6 +215,7 @@ on_terminate(uv_signal_t *handle, int signum)
     struct program *program = handle->data;
 
     log_info("signal %d: finishing what is in flight", signum);
+    notify_stopping(&program->notify);
     uv_signal_stop(&program->terminate);
     uv_signal_stop(&program->interrupt);
     daemon_drain(program->daemon, on_drained, program);
@@ -236,6 +245,7 @@ serve(struct program *program)
     watch_signal(program, &program->terminate, on_terminate, SIGTERM);
     watch_signal(program, &program->interrupt, on_terminate, SIGINT);
     log_info("version %s: serving", PACKAGE_VERSION);
+    notify_ready(&program->notify);
     uv_run(&program->loop, UV_RUN_DEFAULT);
     log_info("ended");
     daemon_free(&program->daemon);
@@ -250,6 +260,7 @@ run(struct program *program)
     int status;
 
     limit_process();
+    notify_init(&program->notify, &program->loop);
     if (!bind_sockets(program, error, sizeof(error)))
         return complain(EX_CANTCREAT, error);
     log_open(IDENT, conf->log_to, conf->log_level);

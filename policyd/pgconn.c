@@ -13,6 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What PgBouncer says to start-up options; it has no code of its own. */
+#define NO_OPTIONS "unsupported startup parameter: options"
+
 enum state { CLOSED, RESOLVING, CONNECTING, READY, FAILING };
 
 struct pgconn {
@@ -28,6 +31,7 @@ struct pgconn {
     int watching;    /* the events it watches for */
     uv_timer_t *timer;
     char why[256];
+    char last_words[256]; /* what the server said before it closed, or "" */
 };
 
 static void
@@ -66,12 +70,16 @@ fail(struct pgconn *conn, const char *why)
     uv_timer_start(conn->timer, on_timer, 0, 0);
 }
 
-static void
-fail_pq(struct pgconn *conn)
+void
+pgconn_break(struct pgconn *conn)
 {
     const char *message = PQerrorMessage(conn->pq);
     char copy[sizeof(conn->why)];
 
+    if (strstr(message, NO_OPTIONS) != NULL)
+        target_drop_options(conn->target);
+    if (conn->last_words[0] != '\0')
+        message = conn->last_words;
     snprintf(copy, sizeof(copy), "%s",
              message[0] != '\0' ? message : "connection lost");
     fail(conn, copy);
@@ -129,7 +137,7 @@ connect_step(struct pgconn *conn)
     else if (next == PGRES_POLLING_OK)
         become_ready(conn);
     else
-        fail_pq(conn);
+        pgconn_break(conn);
     if (!waiting)
         fail(conn, "cannot watch the connection");
 }
@@ -150,10 +158,21 @@ on_poll(uv_poll_t *poll, int status, int events)
     if (status == 0 && !(events & UV_READABLE))
         return;
     if (!PQconsumeInput(conn->pq)) {
-        fail_pq(conn);
+        pgconn_break(conn);
         return;
     }
     conn->events->input(conn->context);
+}
+
+/* Called for what no query asked for; libpq would write it to standard error.
+ * A server that closes says why. */
+static void
+on_notice(void *context, const char *message)
+{
+    struct pgconn *conn = context;
+
+    if (strncmp(message, "FATAL", strlen("FATAL")) == 0)
+        snprintf(conn->last_words, sizeof(conn->last_words), "%s", message);
 }
 
 static void
@@ -177,8 +196,10 @@ on_resolved(struct target_wait *wait, const char *error)
         return;
     }
     conn->state = CONNECTING;
+    conn->last_words[0] = '\0';
+    PQsetNoticeProcessor(conn->pq, on_notice, conn);
     if (PQstatus(conn->pq) == CONNECTION_BAD)
-        fail_pq(conn);
+        pgconn_break(conn);
     else if (!wait_for(conn, UV_WRITABLE))
         fail(conn, "cannot watch the connection");
 }
@@ -266,7 +287,7 @@ pgconn_flush(struct pgconn *conn)
 
     if (left < 0 || !wait_for(conn, left > 0 ? UV_READABLE | UV_WRITABLE
                                              : UV_READABLE)) {
-        fail_pq(conn);
+        pgconn_break(conn);
         return false;
     }
     return true;

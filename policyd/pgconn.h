@@ -5,7 +5,7 @@
 /*
  * One libpq connection on the event loop: resolve, connect with a deadline of
  * our own, wait for input and output. Nothing here blocks. What is sent and
- * what results mean is the owner's business (db.c, changes.c).
+ * what results mean is the owner's business (pipeline.c, changes.c).
  *
  * The owner's callbacks come from the loop, never from within a call, and
  * none comes after pgconn_close().
@@ -50,5 +50,9 @@ PGconn *pgconn_pq(const struct pgconn *conn);
 /* To be called after PQsend...(): flushes now, and later what does not fit.
  * False when the connection broke; failed follows. */
 bool pgconn_flush(struct pgconn *conn);
+
+/* Gives the connection up for what libpq says of it; only when ready. failed
+ * follows. */
+void pgconn_break(struct pgconn *conn);
 
 #endif

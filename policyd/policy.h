@@ -20,6 +20,7 @@ struct policy {
     struct directory *directory;
     struct decide_options options; /* its text outlives the policy */
     bool log_permits;
+    bool refusal_reference; /* refusals end in one, and their log line */
     unsigned long counts[DECIDE_REASONS][3]; /* by reason and action */
     struct histogram latency;
 };

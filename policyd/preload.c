@@ -12,7 +12,7 @@
 #include <string.h>
 
 #define PIECE "1000" /* users in one query: a millisecond or two of the loop */
-#define TRIES 3      /* for a piece that changes while it is loaded */
+#define TRIES 10     /* for a piece that changes while it is loaded */
 
 struct preload {
     struct db *db;

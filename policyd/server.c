@@ -3,7 +3,8 @@
  * In the steady state nothing is allocated: all connections read into one
  * buffer, blocks are handled where they stand in it, and the replies to one
  * piece of input leave in one write. Only what is left of an unfinished block
- * is kept with the connection, until the block is whole.
+ * is kept with the connection; what follows is read in behind it, so that a
+ * block in many small pieces is neither copied nor scanned again for each.
  */
 #include "config.h"
 
@@ -21,9 +22,10 @@
 #define BACKLOG 4096
 #define INPUT_SIZE 65536
 #define OUTPUT_SIZE 65536
+#define KEPT_MIN 256
 #define REPLY_MAX 4096
 #define SWEEP_MS 1000
-#define RESERVED_FDS 64 /* for the database, the log, the status page */
+#define DRAIN_MS 50 /* for what was sent before the end was asked for */
 #define COMPLAINT_MS 1000
 
 struct list {
@@ -44,7 +46,7 @@ struct conn {
 
     struct attr_reader reader;
     char *kept; /* input from the first byte of an unfinished block on */
-    size_t kept_len;
+    size_t kept_len, kept_size; /* never over ATTR_BLOCK_MAX */
     char *reply; /* while it is being written */
 
     void (*cancel)(void *waiting);
@@ -68,9 +70,11 @@ struct server {
     const struct protocol *protocol;
     void *context;
     int family;
-    size_t limit;
+    struct server_budget *budget;
     size_t handles; /* of libuv's, not closed yet; the server goes with the last */
-    bool draining;
+    bool leaving;   /* asked to drain */
+    bool draining;  /* no longer listening */
+    bool postponed; /* libuv holds an accepted connection for us */
     struct server_counts counts;
     uint64_t complained;
 
@@ -128,10 +132,10 @@ forget_kept(struct conn *conn)
 {
     if (conn->kept == NULL)
         return;
-    secret_wipe(conn->kept, conn->kept_len); /* it may hold a password */
+    secret_wipe(conn->kept, conn->kept_size); /* it may hold a password */
     free(conn->kept);
     conn->kept = NULL;
-    conn->kept_len = 0;
+    conn->kept_len = conn->kept_size = 0;
 }
 
 static void
@@ -171,6 +175,7 @@ conn_close(struct conn *conn, const char *reason)
     conn->cancel = NULL;
     list_remove(conn);
     server->counts.connections--;
+    server->budget->used--;
     uv_close(&conn->uv.handle, on_closed);
 }
 
@@ -252,23 +257,49 @@ flush(struct conn *conn)
 
 /* -- input -------------------------------------------------------------------- */
 
-/* Keeps the rest of the input until more comes. */
-static void
-keep(struct conn *conn, const char *rest, size_t len)
+/* Moves what is kept to a buffer of this size. False when out of memory. */
+static bool
+resize_kept(struct conn *conn, size_t size)
 {
-    char *kept = NULL;
+    size_t len = conn->kept_len;
+    char *larger = malloc(size);
 
-    if (len > 0) {
-        kept = malloc(len);
-        if (kept == NULL) {
+    if (larger == NULL)
+        return false;
+    if (len > 0)
+        memcpy(larger, conn->kept, len);
+    forget_kept(conn);
+    conn->kept = larger;
+    conn->kept_len = len;
+    conn->kept_size = size;
+    return true;
+}
+
+/* Keeps the rest of the input until more comes: what is left of buf, which has
+ * len bytes, from at on. buf is what was kept before, if anything was. */
+static void
+keep(struct conn *conn, char *buf, size_t at, size_t len)
+{
+    size_t rest = len - at, size = KEPT_MIN;
+
+    if (rest == 0) {
+        forget_kept(conn);
+    } else if (buf == conn->kept) {
+        if (at > 0) {
+            memmove(buf, buf + at, rest);
+            secret_wipe(buf + rest, at);
+        }
+        conn->kept_len = rest;
+    } else {
+        while (size < rest)
+            size *= 2;
+        if (!resize_kept(conn, size)) {
             conn_close(conn, "out of memory");
             return;
         }
-        memcpy(kept, rest, len);
+        memcpy(conn->kept, buf + at, rest);
+        conn->kept_len = rest;
     }
-    forget_kept(conn);
-    conn->kept = kept;
-    conn->kept_len = len;
 }
 
 /* Handles one whole block. False when no further block can be taken now. */
@@ -277,16 +308,15 @@ handle_block(struct conn *conn, char *block)
 {
     struct server *server = conn->server;
     const struct protocol *protocol = server->protocol;
-    struct attr_reader reader = conn->reader;
     const char *error = NULL;
     enum server_handled handled;
 
-    attr_reader_reset(&conn->reader);
     list_move(conn, &server->idle); /* the next block has its own time */
     conn->handling = conn->busy = true;
-    handled = protocol->handle(server->context, conn, block, reader.values,
-                               &error);
+    handled = protocol->handle(server->context, conn, block,
+                               conn->reader.values, &error);
     conn->handling = false;
+    attr_reader_reset(&conn->reader);
     if (handled == SERVER_CLOSE) {
         flush(conn); /* the replies before this block */
         conn_close(conn, error);
@@ -327,7 +357,7 @@ take_blocks(struct conn *conn, char *buf, size_t len)
     }
     flush(conn);
     if (!conn->closing)
-        keep(conn, buf + at, len - at);
+        keep(conn, buf, at, len);
 }
 
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf);
@@ -362,44 +392,28 @@ settle(struct conn *conn)
 static void
 conn_continue(struct conn *conn)
 {
-    char *kept = conn->kept;
-    size_t len = conn->kept_len;
-
-    if (kept != NULL && !conn->busy) {
-        conn->kept = NULL;
-        conn->kept_len = 0;
-        take_blocks(conn, kept, len);
-        secret_wipe(kept, len);
-        free(kept);
-    }
+    if (conn->kept != NULL && !conn->busy)
+        take_blocks(conn, conn->kept, conn->kept_len);
     settle(conn);
 }
 
+/* Where to read to: behind what is kept, which has been looked at and is less
+ * than a block may have; else to the common buffer. */
 static void
 on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
     struct conn *conn = handle->data;
+    size_t size = conn->kept_size;
 
     (void) suggested;
-    *buf = uv_buf_init(conn->server->input, INPUT_SIZE);
-}
-
-/* More input for an unfinished block: behind what is kept. */
-static void
-take_more(struct conn *conn, const char *input, size_t len)
-{
-    size_t kept = conn->kept_len;
-    char *joined = malloc(kept + len);
-
-    if (joined == NULL) {
-        conn_close(conn, "out of memory");
-        return;
-    }
-    memcpy(joined, conn->kept, kept);
-    memcpy(joined + kept, input, len);
-    take_blocks(conn, joined, kept + len);
-    secret_wipe(joined, kept + len);
-    free(joined);
+    if (conn->kept == NULL)
+        *buf = uv_buf_init(conn->server->input, INPUT_SIZE);
+    else if (conn->kept_len < size
+             || (size < ATTR_BLOCK_MAX && resize_kept(conn, 2 * size)))
+        *buf = uv_buf_init(conn->kept + conn->kept_len,
+                           (unsigned int) (conn->kept_size - conn->kept_len));
+    else
+        *buf = uv_buf_init(NULL, 0); /* which libuv says to on_read() */
 }
 
 static void
@@ -417,10 +431,12 @@ on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
             conn_close(conn, NULL);
         return;
     }
-    if (conn->kept_len > 0)
-        take_more(conn, buf->base, (size_t) n);
-    else
+    if (conn->kept != NULL) {
+        take_blocks(conn, conn->kept, conn->kept_len + (size_t) n);
+    } else {
         take_blocks(conn, buf->base, (size_t) n);
+        secret_wipe(buf->base, (size_t) n); /* it may hold a password */
+    }
     settle(conn);
 }
 
@@ -499,18 +515,20 @@ on_connection(uv_stream_t *listener, int status)
     if (conn == NULL || init_stream(server, &conn->uv.stream) != 0) {
         complain(server, "out of memory");
         free(conn);
+        server->postponed = true; /* nobody else is accepted meanwhile */
         return;
     }
     conn->server = server;
     conn->uv.handle.data = conn;
     server->handles++;
     server->counts.connections++;
+    server->budget->used++;
     if (uv_accept(listener, &conn->uv.stream) != 0) {
         conn_close(conn, NULL);
         return;
     }
     server->counts.accepted++;
-    if (server->counts.connections > server->limit) {
+    if (server->budget->used > server->budget->most) {
         complain(server, "too many connections");
         conn_close(conn, NULL);
     } else if (!admitted(server, conn)) {
@@ -534,19 +552,28 @@ on_sweep(uv_timer_t *timer)
     while ((conn = server->writing.first) != NULL
            && now - conn->since >= SERVER_BLOCK_MS)
         conn_close(conn, "reply not read in time");
+    if (server->postponed) {
+        server->postponed = false;
+        on_connection(&server->listener.stream, 0);
+    }
 }
 
 /* -- life ------------------------------------------------------------------------ */
 
-static size_t
-descriptor_limit(void)
+/* With few descriptors half are for connections, whatever is reserved. */
+struct server_budget
+server_budget(size_t reserved)
 {
+    struct server_budget budget = {0, reserved};
     struct rlimit limit;
 
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0
-        || limit.rlim_cur <= 2 * RESERVED_FDS)
-        return RESERVED_FDS;
-    return (size_t) limit.rlim_cur - RESERVED_FDS;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return budget;
+    if (limit.rlim_cur <= 2 * reserved)
+        budget.most = limit.rlim_cur / 2;
+    else
+        budget.most = limit.rlim_cur - reserved;
+    return budget;
 }
 
 static void
@@ -576,7 +603,7 @@ listen_on(struct server *server, int fd)
 
 struct server *
 server_new(uv_loop_t *loop, int fd, const struct protocol *protocol,
-           void *context, const char **error_r)
+           void *context, struct server_budget *budget, const char **error_r)
 {
     struct server *server = calloc(1, sizeof(*server));
     struct sockaddr_storage address;
@@ -595,7 +622,7 @@ server_new(uv_loop_t *loop, int fd, const struct protocol *protocol,
     server->family = address.ss_family;
     server->protocol = protocol;
     server->context = context;
-    server->limit = descriptor_limit();
+    server->budget = budget;
     init_stream(server, &server->listener.stream);
     uv_timer_init(loop, &server->sweep);
     server->listener.handle.data = server->sweep.data = server;
@@ -635,19 +662,32 @@ server_free(struct server **server)
     close_own((uv_handle_t *) &old->sweep);
 }
 
-void
-server_drain(struct server *server)
+static void
+on_drain(uv_timer_t *timer)
 {
+    struct server *server = timer->data;
+
+    server->leaving = false;
     server->draining = true;
     close_own(&server->listener.handle);
     close_all(&server->idle);
     close_all(&server->unfinished);
+    uv_timer_start(timer, on_sweep, SWEEP_MS, SWEEP_MS);
+}
+
+/* Until the timer all goes on as before: what had been sent, and who had
+ * connected, when the signal came is seen by then. */
+void
+server_drain(struct server *server)
+{
+    server->leaving = true;
+    uv_timer_start(&server->sweep, on_drain, DRAIN_MS, 0);
 }
 
 bool
 server_busy(const struct server *server)
 {
-    return server->waiting.first != NULL || server->writing.first != NULL;
+    return server->leaving || server->waiting.first != NULL || server->writing.first != NULL;
 }
 
 struct server_counts

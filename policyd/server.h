@@ -10,7 +10,7 @@
  *
  * Bounds: a block and its time as lib/attr and SERVER_BLOCK_MS say; output,
  * since nothing is read while a reply cannot be written; the number of
- * connections, by the descriptors there are.
+ * connections, by a budget that all servers share.
  *
  * While a protocol waits for an answer its connection is not read from, so a
  * client gets one question at a time to the database.
@@ -55,17 +55,25 @@ struct server_counts {
     unsigned long closed_bad; /* for breaking a rule */
 };
 
-/* Serves the listening socket fd, which it takes over. NULL, with a constant
- * text in *error_r, on failure. */
+/* The connections that all servers may have together. */
+struct server_budget {
+    size_t used, most;
+};
+
+/* As many as there are descriptors, but for those reserved. */
+struct server_budget server_budget(size_t reserved);
+
+/* Serves the listening socket fd, which it takes over. The budget outlives
+ * it. NULL, with a constant text in *error_r, on failure. */
 struct server *server_new(uv_loop_t *loop, int fd,
                           const struct protocol *protocol, void *context,
-                          const char **error_r);
+                          struct server_budget *budget, const char **error_r);
 
-/* Stops listening and closes the connections that wait for no answer; the
- * others are closed once they have it. */
+/* Takes in what clients have sent by now, then stops listening and closes the
+ * connections that wait for no answer; the others once they have it. */
 void server_drain(struct server *server);
 
-/* Whether a connection still waits for an answer. */
+/* Whether it drains still: a connection waits for an answer, or may. */
 bool server_busy(const struct server *server);
 
 struct server_counts server_counts(const struct server *server);

@@ -3,7 +3,7 @@
  * A path below the queue directory is bound from within its folder, by its
  * last component: a longer queue directory does not make it too long, and
  * nobody can swap a folder on the way. Binding goes by a name of our own first
- * and a rename(2), so the socket has its owner and mode before it is found.
+ * and a rename(2), so the socket has its owner before it is found.
  */
 #include "config.h"
 
@@ -30,8 +30,8 @@ fail(char *error_r, size_t size, const char *what, const char *name)
     return -1;
 }
 
-/* Opens the folder of path (made if it is missing, ours in any case) below
- * dir. *last_r is where the last component begins. */
+/* Opens the folder of path below dir; one that is missing is made, and ours.
+ * *last_r is where the last component begins. */
 static int
 open_folder(int dir, const char *path, const struct socket_options *options,
             const char **last_r)
@@ -63,27 +63,29 @@ open_folder(int dir, const char *path, const struct socket_options *options,
                   O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
-/* Whether a process answers on the socket, through /proc for its folder. */
+/* Whether nobody has the socket any more: the one answer that says so is a
+ * refusal. It is asked through /proc for its folder. */
 static bool
-answers(int folder, const char *name)
+abandoned(int folder, const char *name)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    bool alive;
+    bool refused;
 
     snprintf(address.sun_path, sizeof(address.sun_path),
              "/proc/self/fd/%d/%s", folder, name);
-    alive = fd >= 0
-            && (connect(fd, (struct sockaddr *) &address, sizeof(address)) == 0
-                || errno == EAGAIN);
+    refused = fd >= 0
+              && connect(fd, (struct sockaddr *) &address, sizeof(address))
+                     != 0
+              && errno == ECONNREFUSED;
     if (fd >= 0)
         close(fd);
-    return alive;
+    return refused;
 }
 
-/* Makes way for the socket: removes one that nobody answers on. */
+/* Whether the name is free, or that of a socket that nobody has. */
 static int
-clear_name(int folder, const char *name, char *error_r, size_t size)
+check_name(int folder, const char *name, char *error_r, size_t size)
 {
     struct stat info;
 
@@ -93,21 +95,24 @@ clear_name(int folder, const char *name, char *error_r, size_t size)
         snprintf(error_r, size, "\"%s\" is there and is no socket", name);
         return -1;
     }
-    if (answers(folder, name)) {
+    if (!abandoned(folder, name)) {
         snprintf(error_r, size, "\"%s\": another process serves it", name);
         return -1;
     }
     return 0;
 }
 
-/* Binds under a name of our own, sets owner and mode, then renames. */
+/* Binds under a name of our own, sets the owner, then renames. The mode comes
+ * from the umask: chmod(2) would follow whatever the folder's owner puts in
+ * the socket's place. */
 static int
 bind_in(int folder, const char *name, const struct socket_options *options,
         char *error_r, size_t size)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     char draft[64];
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    mode_t mask;
+    int status, fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
     if (fd < 0)
         return fail(error_r, size, "cannot make a socket for", name);
@@ -115,14 +120,15 @@ bind_in(int folder, const char *name, const struct socket_options *options,
     snprintf(address.sun_path, sizeof(address.sun_path),
              "/proc/self/fd/%d/%s", folder, draft);
     unlinkat(folder, draft, 0);
-    if (bind(fd, (struct sockaddr *) &address, sizeof(address)) != 0)
+    mask = umask(~options->mode & 0777);
+    status = bind(fd, (struct sockaddr *) &address, sizeof(address));
+    umask(mask);
+    if (status != 0)
         fail(error_r, size, "cannot bind", name);
     else if (fchownat(folder, draft, options->uid, options->gid,
                       AT_SYMLINK_NOFOLLOW)
              != 0)
         fail(error_r, size, "cannot set the owner of", name);
-    else if (fchmodat(folder, draft, options->mode, 0) != 0)
-        fail(error_r, size, "cannot set the mode of", name);
     else if (renameat(folder, draft, folder, name) != 0)
         fail(error_r, size, "cannot rename", name);
     else
@@ -146,7 +152,7 @@ bind_unix(const char *path, const struct socket_options *options,
     folder = open_folder(dir, path, options, &last);
     if (folder < 0)
         fail(error_r, size, "cannot open or make the folder of", path);
-    else if (clear_name(folder, last, error_r, size) == 0)
+    else if (check_name(folder, last, error_r, size) == 0)
         fd = bind_in(folder, last, options, error_r, size);
     if (folder >= 0)
         close(folder);
@@ -215,8 +221,11 @@ sockets_inherited(const char *name)
         size_t len = strcspn(names, ":");
 
         if (len == strlen(name) && memcmp(names, name, len) == 0) {
-            fcntl(FIRST_INHERITED + (int) i, F_SETFD, FD_CLOEXEC);
-            return FIRST_INHERITED + (int) i;
+            int fd = FIRST_INHERITED + (int) i;
+
+            fcntl(fd, F_SETFD, FD_CLOEXEC);
+            fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+            return fd;
         }
         names = names[len] == ':' ? names + len + 1 : NULL;
     }

@@ -23,7 +23,8 @@ struct socket_options {
 };
 
 /* Returns a bound descriptor for "unix:path" (relative to the queue directory
- * or absolute) or "inet:address:port" or "address:port"; -1, with what went wrong in error_r. */
+ * or absolute) or "inet:address:port" or "address:port"; -1, with what went
+ * wrong in error_r. Not while other threads make files: it sets the umask. */
 int sockets_bind(const char *listen, const struct socket_options *options,
                  char *error_r, size_t error_size);
 

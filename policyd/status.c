@@ -13,6 +13,8 @@
 #define BACKLOG 64
 #define CONNECTIONS 64
 #define TIMEOUT_S 10
+#define FUTILE_MAX 8 /* wake-ups in a row for nothing, then a pause */
+#define PAUSE_MS 1000
 #define TEXT_PLAIN "text/plain; charset=utf-8"
 #define TEXT_METRICS "text/plain; version=0.0.4; charset=utf-8"
 
@@ -21,6 +23,7 @@ struct status {
     struct status_source source;
     uv_poll_t *poll;
     uv_timer_t *timer;
+    unsigned int futile;
 };
 
 /* Hands the text over; it is freed with the response. */
@@ -74,17 +77,24 @@ on_request(void *context, struct MHD_Connection *connection, const char *url,
            const char *method, const char *version, const char *upload,
            size_t *upload_size, void **state)
 {
-    const struct status *status = context;
+    struct status *status = context;
+    static char begun;
 
+    status->futile = 0;
     (void) version;
     (void) upload;
-    (void) state;
     if (*upload_size > 0)
         return MHD_NO;
     if (strcmp(method, MHD_HTTP_METHOD_GET) != 0
         && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0)
         return respond_word(connection, MHD_HTTP_METHOD_NOT_ALLOWED,
                             "only GET\n");
+    /* An answer to the head alone would end the connection, which is right
+     * for the others, who may have a body to send. */
+    if (*state == NULL) {
+        *state = &begun;
+        return MHD_YES;
+    }
     if (strcmp(url, "/healthz") == 0)
         return respond_word(connection, MHD_HTTP_OK, "ok\n");
     if (strcmp(url, "/readyz") == 0 && status->source.ready(
@@ -115,17 +125,34 @@ run(struct status *status)
 }
 
 static void
-on_timer(uv_timer_t *timer)
+on_poll(uv_poll_t *poll, int error, int events)
 {
-    run(timer->data);
+    struct status *status = poll->data;
+    const union MHD_DaemonInfo *info;
+
+    (void) error;
+    (void) events;
+    run(status);
+    /* Without a descriptor for a client it leaves him waiting, and his call
+     * would wake us without end. */
+    info = MHD_get_daemon_info(status->http,
+                               MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
+    if (info == NULL || info->num_connections > 0)
+        status->futile = 0;
+    else if (++status->futile > FUTILE_MAX) {
+        uv_poll_stop(poll);
+        uv_timer_start(status->timer, on_timer, PAUSE_MS, 0);
+    }
 }
 
 static void
-on_poll(uv_poll_t *poll, int error, int events)
+on_timer(uv_timer_t *timer)
 {
-    (void) error;
-    (void) events;
-    run(poll->data);
+    struct status *status = timer->data;
+
+    status->futile = 0;
+    uv_poll_start(status->poll, UV_READABLE, on_poll);
+    run(status);
 }
 
 static void

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
 
+#include "policyd/proof.h"
 #include "policyd/siphash.h"
 #include "policyd/table.h"
 #include "lib/record.h"
@@ -45,7 +46,7 @@ free_entry(struct entry *entry)
     record_free(&entry->record);
     free_answers(entry);
     if (entry->proof != NULL)
-        secret_wipe(entry->proof, TABLE_PROOF_LEN);
+        secret_wipe(entry->proof, PROOF_LEN);
     free(entry->proof);
     free(entry);
 }
@@ -95,6 +96,8 @@ table_find(const struct table *table, const char *name, size_t len)
            && (entry->hash != hash || entry->name_len != len
                || memcmp(entry->name, name, len) != 0))
         entry = entry->chain;
+    if (entry != NULL && entry->record != NULL)
+        record_prefetch(entry->record);
     return entry;
 }
 
@@ -208,7 +211,7 @@ table_account(struct table *table, struct entry *entry)
     if (entry->record != NULL)
         cost += record_size(entry->record) + ALLOCATION_OVERHEAD;
     if (entry->proof != NULL)
-        cost += TABLE_PROOF_LEN + ALLOCATION_OVERHEAD;
+        cost += PROOF_LEN + ALLOCATION_OVERHEAD;
     for (answer = entry->answers; answer != NULL; answer = answer->next)
         cost += sizeof(*answer) + answer->sender_len
                 + record_size(answer->record) + 2 * ALLOCATION_OVERHEAD;

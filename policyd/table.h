@@ -19,23 +19,25 @@ struct record;
 struct table;
 struct table_answer;
 
-#define TABLE_PROOF_LEN 32
 #define TABLE_ANSWERS_MAX 64 /* of one user of very many grants */
 
 enum table_class { TABLE_USERS, TABLE_UNKNOWN, TABLE_CLASSES };
 
+/* What finding and judging an entry needs stands together at the end, with the
+ * name: with many users each cache line is a trip to memory. */
 struct entry {
-    struct entry *chain;         /* in the table */
     struct entry *newer, *older; /* in the list of its class */
-    struct record *record;       /* NULL: none, see known */
     struct load *load;           /* a query that is out, or NULL */
-    unsigned char *proof;        /* of a verified password, or NULL */
+    unsigned char *proof;        /* see proof.h, or NULL */
     struct table_answer *answers; /* of a partial record, latest first */
-    uint64_t loaded;             /* clock_boot_ms() */
     int64_t counter;             /* of the snapshot the record is from */
-    uint64_t hash;
-    uint32_t generation;
     uint32_t cost; /* bytes accounted for it */
+
+    uint32_t generation;
+    struct entry *chain;         /* in the table */
+    uint64_t hash;
+    struct record *record;       /* NULL: none, see known */
+    uint64_t loaded;             /* clock_boot_ms() */
     uint8_t class;
     bool known; /* the record, or that there is none, is what was loaded */
     uint8_t name_len;

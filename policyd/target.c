@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "config.h"
 
+#include "policyd/conninfo.h"
 #include "policyd/target.h"
-#include "lib/secret.h"
-
-#include <libpq-fe.h>
+#include "lib/log.h"
 
 #include <netdb.h>
 #include <stdio.h>
@@ -12,7 +11,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define OPTIONS_MAX 64   /* libpq 15 has 42 */
 #define PLACES_MAX 32    /* hosts in a conninfo, and addresses in all */
 #define LIST_MAX 8192    /* bytes of a list for host=, hostaddr=, port= */
 
@@ -35,10 +33,7 @@ struct target {
     bool asking, answering, dying;
     struct target_wait *waits;
 
-    char *keywords[OPTIONS_MAX + 1];
-    char *values[OPTIONS_MAX + 1];
-    size_t count;
-    size_t host, hostaddr, port; /* indices in keywords and values */
+    struct conninfo conninfo;
 
     struct places given;    /* as configured */
     struct places found;    /* with addresses; what connections use */
@@ -46,15 +41,6 @@ struct target {
     size_t next;            /* of given, to be looked up */
     char error[256];
 };
-
-static void
-wipe_free(char **text)
-{
-    if (*text != NULL)
-        secret_wipe(*text, strlen(*text));
-    free(*text);
-    *text = NULL;
-}
 
 static void
 places_clear(struct places *places)
@@ -124,9 +110,9 @@ list_length(const char *list)
 static bool
 read_places(struct target *target)
 {
-    const char *hosts = target->values[target->host];
-    const char *addrs = target->values[target->hostaddr];
-    const char *ports = target->values[target->port];
+    const char *hosts = conninfo_get(&target->conninfo, "host");
+    const char *addrs = conninfo_get(&target->conninfo, "hostaddr");
+    const char *ports = conninfo_get(&target->conninfo, "port");
     size_t count = list_length(hosts), i;
 
     if (list_length(addrs) > count)
@@ -143,110 +129,10 @@ read_places(struct target *target)
     return true;
 }
 
-/* Index of a keyword, added without a value when it is not there. */
-static size_t
-keyword_index(struct target *target, const char *keyword)
-{
-    size_t i;
-
-    for (i = 0; i < target->count; i++)
-        if (strcmp(target->keywords[i], keyword) == 0)
-            return i;
-    if (i < OPTIONS_MAX) {
-        target->keywords[i] = strdup(keyword);
-        target->count++;
-    }
-    return i;
-}
-
-static bool
-set_option(struct target *target, const char *keyword, const char *value)
-{
-    size_t i = keyword_index(target, keyword);
-
-    if (i >= OPTIONS_MAX || target->keywords[i] == NULL)
-        return false;
-    wipe_free(&target->values[i]);
-    target->values[i] = strdup(value);
-    return target->values[i] != NULL;
-}
-
-static bool
-set_options(struct target *target, const PQconninfoOption *options)
-{
-    for (; options->keyword != NULL; options++)
-        if (options->val != NULL
-            && !set_option(target, options->keyword, options->val))
-            return false;
-    return true;
-}
-
-/* The value of a parsed conninfo's keyword, or NULL. */
-static const char *
-given_option(const PQconninfoOption *options, const char *keyword)
-{
-    for (; options->keyword != NULL; options++)
-        if (strcmp(options->keyword, keyword) == 0)
-            return options->val;
-    return NULL;
-}
-
-/*
- * What the environment and the service file say, then what the conninfo says.
- * PQconndefaults() reads the service that PGSERVICE names, so one that the
- * conninfo names stands there while it runs.
- */
-static bool
-complete(struct target *target, const PQconninfoOption *given)
-{
-    const char *service = given_option(given, "service");
-    char *outer = getenv("PGSERVICE") ? strdup(getenv("PGSERVICE")) : NULL;
-    PQconninfoOption *defaults;
-    bool ok;
-
-    if (service != NULL)
-        setenv("PGSERVICE", service, 1);
-    defaults = PQconndefaults();
-    if (service != NULL && outer != NULL)
-        setenv("PGSERVICE", outer, 1);
-    else if (service != NULL)
-        unsetenv("PGSERVICE");
-    free(outer);
-    ok = defaults != NULL && set_options(target, defaults)
-         && set_options(target, given);
-    PQconninfoFree(defaults);
-    return ok;
-}
-
-static bool
-add_own(struct target *target, unsigned int statement_timeout_ms)
-{
-    size_t i = keyword_index(target, "options");
-    char options[1024];
-    int len;
-
-    if (i >= OPTIONS_MAX || target->keywords[i] == NULL)
-        return false;
-    len = snprintf(options, sizeof(options), "%s -c statement_timeout=%u",
-                   target->values[i] ? target->values[i] : "",
-                   statement_timeout_ms);
-    if (len < 0 || (size_t) len >= sizeof(options))
-        return false;
-    if (statement_timeout_ms > 0 && !set_option(target, "options", options))
-        return false;
-    return set_option(target, "fallback_application_name", "emailing-policyd")
-           && set_option(target, "client_encoding", "UTF8");
-}
-
 static void
 destroy(struct target *target)
 {
-    size_t i;
-
-    for (i = 0; i < target->count; i++) {
-        wipe_free(&target->values[i]);
-        free(target->keywords[i]);
-    }
+    conninfo_wipe(&target->conninfo);
     places_clear(&target->given);
     places_clear(&target->found);
     places_clear(&target->building);
@@ -265,30 +151,18 @@ target_new(uv_loop_t *loop, const char *conninfo,
            size_t error_size)
 {
     struct target *target = calloc(1, sizeof(*target));
-    char *message = NULL;
-    PQconninfoOption *given = PQconninfoParse(conninfo, &message);
-    bool ok;
 
-    snprintf(error_r, error_size, "conninfo: %s",
-             message ? message : "out of memory or too many options");
-    error_r[strcspn(error_r, "\n")] = '\0';
-    PQfreemem(message);
-    ok = target != NULL && given != NULL && complete(target, given)
-         && add_own(target, statement_timeout_ms);
-    PQconninfoFree(given);
-    if (ok) {
-        target->loop = loop;
-        target->host = keyword_index(target, "host");
-        target->hostaddr = keyword_index(target, "hostaddr");
-        target->port = keyword_index(target, "port");
-        ok = target->port < OPTIONS_MAX && target->hostaddr < OPTIONS_MAX
-             && target->host < OPTIONS_MAX && read_places(target);
-    }
-    if (!ok) {
+    if (target == NULL
+        || !conninfo_read(&target->conninfo, conninfo, statement_timeout_ms,
+                          error_r, error_size)
+        || !read_places(target)) {
+        if (target == NULL || target->given.count > 0)
+            snprintf(error_r, error_size, "conninfo: out of memory");
         if (target != NULL)
             destroy(target);
         return NULL;
     }
+    target->loop = loop;
     uv_idle_init(loop, &target->idle);
     target->idle.data = target;
     target->question.data = target;
@@ -452,16 +326,26 @@ target_resolve(struct target *target, struct target_wait *wait)
     ask_next(target);
 }
 
+void
+target_drop_options(struct target *target)
+{
+    if (conninfo_get(&target->conninfo, "options") == NULL)
+        return;
+    log_warning("db: start-up options are refused (a pooler?); doing without "
+                "a statement timeout");
+    conninfo_set(&target->conninfo, "options", NULL);
+}
+
 const char *const *
 target_keywords(struct target *target)
 {
-    return (const char *const *) target->keywords;
+    return (const char *const *) target->conninfo.keywords;
 }
 
-/* Writes one field of all places, joined by commas. */
+/* Sets an option to one field of all places, joined by commas. */
 static bool
-join(const struct target *target, unsigned int rotation, size_t field,
-     char **value)
+join(struct target *target, unsigned int rotation, size_t field,
+     const char *keyword)
 {
     char list[LIST_MAX] = "";
     size_t used = 0, i, count = target->found.count;
@@ -477,25 +361,18 @@ join(const struct target *target, unsigned int rotation, size_t field,
             return false;
         used += (size_t) n;
     }
-    free(*value);
-    *value = NULL;
     /* A list of nothing but commas says nothing; libpq has its defaults. */
-    if (strspn(list, ",") == used)
-        return true;
-    *value = strdup(list);
-    return *value != NULL;
+    return conninfo_set(&target->conninfo, keyword,
+                        strspn(list, ",") == used ? NULL : list);
 }
 
 const char *const *
 target_values(struct target *target, unsigned int rotation)
 {
     if (target->found.count == 0
-        || !join(target, rotation, offsetof(struct place, host),
-                 &target->values[target->host])
-        || !join(target, rotation, offsetof(struct place, addr),
-                 &target->values[target->hostaddr])
-        || !join(target, rotation, offsetof(struct place, port),
-                 &target->values[target->port]))
+        || !join(target, rotation, offsetof(struct place, host), "host")
+        || !join(target, rotation, offsetof(struct place, addr), "hostaddr")
+        || !join(target, rotation, offsetof(struct place, port), "port"))
         return NULL;
-    return (const char *const *) target->values;
+    return (const char *const *) target->conninfo.values;
 }

@@ -41,6 +41,10 @@ struct target_wait {
 void target_resolve(struct target *target, struct target_wait *wait);
 void target_cancel(struct target_wait *wait);
 
+/* Does without start-up options from now on, the statement timeout among them,
+ * for a pooler that refuses them; says so in the log. */
+void target_drop_options(struct target *target);
+
 /* Keywords and values for PQconnectStartParams(), NULL-terminated, valid until
  * the next resolve. rotation says which of the addresses comes first, so that
  * one that never answers does not hide the others. NULL when out of memory. */

@@ -10,6 +10,7 @@
 #include "policyd/throttle.h"
 
 #include <arpa/inet.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +20,7 @@
 #define PAUSE_FIRST_MS 1000
 #define BUCKETS THROTTLE_ENTRIES
 #define NONE UINT32_MAX
+#define CANDIDATES 8 /* of which one makes room */
 
 struct failures {
     uint64_t key;
@@ -95,60 +97,6 @@ find(const struct failure_table *table, uint64_t key)
     return i == NONE ? NULL : &table->entries[i];
 }
 
-/* An unused place: a further one, or that of the oldest entry. */
-static uint32_t
-make_room(struct failure_table *table)
-{
-    uint32_t *at, i;
-
-    if (table->used == table->size && table->size < THROTTLE_ENTRIES) {
-        uint32_t size = table->size ? table->size * 2 : 64;
-        struct failures *entries =
-            realloc(table->entries, size * sizeof(*entries));
-
-        if (entries != NULL) {
-            table->entries = entries;
-            table->size = size;
-        }
-    }
-    if (table->used < table->size)
-        return table->used++;
-    i = table->oldest;
-    if (i == NONE)
-        return NONE;
-    unlink_entry(table, i);
-    at = &table->buckets[table->entries[i].key % BUCKETS];
-    while (*at != i)
-        at = &table->entries[*at].chain;
-    *at = table->entries[i].chain;
-    return i;
-}
-
-/* The entry of the key, new if there is none; NULL when out of memory. */
-static struct failures *
-obtain(struct failure_table *table, uint64_t key)
-{
-    struct failures *entry = find(table, key);
-    uint32_t i;
-
-    if (entry != NULL) {
-        i = (uint32_t) (entry - table->entries);
-        unlink_entry(table, i);
-        link_newest(table, i);
-        return entry;
-    }
-    i = make_room(table);
-    if (i == NONE)
-        return NULL;
-    entry = &table->entries[i];
-    memset(entry, 0, sizeof(*entry));
-    entry->key = key;
-    entry->chain = table->buckets[key % BUCKETS];
-    table->buckets[key % BUCKETS] = i;
-    link_newest(table, i);
-    return entry;
-}
-
 /* -- an entry -------------------------------------------------------------------- */
 
 /* Empties the slots that time has passed over. */
@@ -175,6 +123,95 @@ failed(struct failures *entry, uint64_t now)
         sum += entry->count[i];
     return sum;
 }
+
+/* -- making room -------------------------------------------------------------- */
+
+/* What is lost with an entry. */
+static unsigned int
+weight(struct failures *entry, uint64_t now)
+{
+    return failed(entry, now)
+           + (entry->good != 0 && now - entry->good < GOOD_MS
+                  ? THROTTLE_USER_LIMIT
+                  : 0);
+}
+
+/* The lightest of those untouched for longest, which count as touched. */
+static uint32_t
+find_lightest(struct failure_table *table, uint64_t now)
+{
+    unsigned int lightest = UINT_MAX, i;
+    uint32_t found = NONE;
+
+    for (i = 0; i < CANDIDATES && table->oldest != NONE; i++) {
+        uint32_t at = table->oldest;
+        unsigned int its = weight(&table->entries[at], now);
+
+        if (its < lightest) {
+            lightest = its;
+            found = at;
+        }
+        unlink_entry(table, at);
+        link_newest(table, at);
+    }
+    return found;
+}
+
+/* An unused place: a further one, or one that an entry is removed from. */
+static uint32_t
+make_room(struct failure_table *table, uint64_t now)
+{
+    uint32_t *at, i;
+
+    if (table->used == table->size && table->size < THROTTLE_ENTRIES) {
+        uint32_t size = table->size ? table->size * 2 : 64;
+        struct failures *entries =
+            realloc(table->entries, size * sizeof(*entries));
+
+        if (entries != NULL) {
+            table->entries = entries;
+            table->size = size;
+        }
+    }
+    if (table->used < table->size)
+        return table->used++;
+    i = find_lightest(table, now);
+    if (i == NONE)
+        return NONE;
+    unlink_entry(table, i);
+    at = &table->buckets[table->entries[i].key % BUCKETS];
+    while (*at != i)
+        at = &table->entries[*at].chain;
+    *at = table->entries[i].chain;
+    return i;
+}
+
+/* The entry of the key, new if there is none; NULL when out of memory. */
+static struct failures *
+obtain(struct failure_table *table, uint64_t key, uint64_t now)
+{
+    struct failures *entry = find(table, key);
+    uint32_t i;
+
+    if (entry != NULL) {
+        i = (uint32_t) (entry - table->entries);
+        unlink_entry(table, i);
+        link_newest(table, i);
+        return entry;
+    }
+    i = make_room(table, now);
+    if (i == NONE)
+        return NULL;
+    entry = &table->entries[i];
+    memset(entry, 0, sizeof(*entry));
+    entry->key = key;
+    entry->chain = table->buckets[key % BUCKETS];
+    table->buckets[key % BUCKETS] = i;
+    link_newest(table, i);
+    return entry;
+}
+
+/* -- counting ---------------------------------------------------------------- */
 
 static void
 add_failure(struct failures *entry, uint64_t now)
@@ -264,9 +301,9 @@ throttle_begin(struct throttle *throttle, const struct throttle_try *who,
             return false;
         }
     }
-    user = obtain(&throttle->users, who->user);
-    client = obtain(&throttle->clients, who->client);
-    pair = obtain(&throttle->pairs, who->pair);
+    user = obtain(&throttle->users, who->user, now);
+    client = obtain(&throttle->clients, who->client, now);
+    pair = obtain(&throttle->pairs, who->pair, now);
     if (user == NULL || client == NULL || pair == NULL)
         return false;
     add_failure(user, now);
@@ -284,6 +321,14 @@ throttle_undo(struct throttle *throttle, const struct throttle_try *who,
     take_back(&throttle->pairs, who->pair, now);
 }
 
+/* The pair is known to be good; its failures are forgiven. */
+static void
+mark_good(struct failures *pair, uint64_t now)
+{
+    memset(pair->count, 0, sizeof(pair->count));
+    pair->good = now > 0 ? now : 1;
+}
+
 void
 throttle_good(struct throttle *throttle, const struct throttle_try *who,
               uint64_t now)
@@ -292,10 +337,18 @@ throttle_good(struct throttle *throttle, const struct throttle_try *who,
 
     take_back(&throttle->users, who->user, now);
     take_back(&throttle->clients, who->client, now);
-    if (pair == NULL)
-        return;
-    memset(pair->count, 0, sizeof(pair->count));
-    pair->good = now > 0 ? now : 1;
+    if (pair != NULL)
+        mark_good(pair, now);
+}
+
+void
+throttle_known(struct throttle *throttle, const struct throttle_try *who,
+               uint64_t now)
+{
+    struct failures *pair = obtain(&throttle->pairs, who->pair, now);
+
+    if (pair != NULL)
+        mark_good(pair, now);
 }
 
 /* -- who ------------------------------------------------------------------------------ */

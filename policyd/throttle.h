@@ -5,7 +5,9 @@
 /*
  * Against guessing: failed logins of the last hour, counted per user, per
  * client (an IPv4 address, the /64 of an IPv6 one) and per pair of the two, in
- * tables of a fixed bound where the longest untouched entry makes room.
+ * tables of a fixed bound. Of the entries untouched for longest the one with
+ * the fewest failures makes room, so that failures elsewhere do not wipe out
+ * many in one place.
  *
  * A user may fail THROTTLE_USER_LIMIT times in an hour, wherever from; a
  * client and a pair must pause longer after each failure beyond the first few.
@@ -49,9 +51,13 @@ struct throttle_try throttle_who(const struct throttle *throttle,
 bool throttle_begin(struct throttle *throttle, const struct throttle_try *who,
                     uint64_t now);
 
-/* The password was right. */
+/* The password was right, of a try that had begun. */
 void throttle_good(struct throttle *throttle, const struct throttle_try *who,
                    uint64_t now);
+
+/* It was right without a try: it was known already. */
+void throttle_known(struct throttle *throttle, const struct throttle_try *who,
+                    uint64_t now);
 
 /* It was not checked after all. */
 void throttle_undo(struct throttle *throttle, const struct throttle_try *who,

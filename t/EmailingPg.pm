@@ -172,6 +172,9 @@ sub conf {
     return $name;
 }
 
+# A test that is ended ends what it started.
+$SIG{$_} = sub { exit 1 } for qw(HUP INT TERM);
+
 END {
     my $status = $?;
     for my $cluster (grep { $_->{pid} == $$ } @clusters) {

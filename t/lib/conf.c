@@ -120,6 +120,7 @@ test_defaults(void **state)
         assert_int_equal(conf->log_to, LOG_TO_SYSLOG);
         assert_int_equal(conf->log_level, LOG_LEVEL_INFO);
         assert_false(conf->log_permits);
+        assert_false(conf->refusal_reference);
         conf_free(&conf);
     }
     conf_free(&conf);
@@ -142,7 +143,8 @@ test_every_option(void **state)
         "database_connections = 64\ndatabase_timeout = 0.25\n"
         "hash_threads = 64\npassword_scheme = scram-sha-256\n"
         "scram = on\nscram_iterations = 65536\nlegacy_md5 = refuse\n"
-        "log_to = stderr\nlog_level = debug\nlog_permits = true");
+        "log_to = stderr\nlog_level = debug\nlog_permits = true\n"
+        "refusal_reference = yes");
     struct decide_options options = conf_decide_options(conf);
 
     (void) state;
@@ -172,6 +174,7 @@ test_every_option(void **state)
     assert_int_equal(conf->log_to, LOG_TO_STDERR);
     assert_int_equal(conf->log_level, LOG_LEVEL_DEBUG);
     assert_true(conf->log_permits);
+    assert_true(conf->refusal_reference);
     conf_free(&conf);
 }
 
@@ -557,8 +560,8 @@ test_each(void **state)
     (void) state;
     conf_each(CONF_POLICYD, write_option, &policyd);
     conf_each(CONF_MAILADMIN, write_option, &mailadmin);
-    assert_int_equal(policyd.count, 26);
-    assert_true(policyd.reloadable > 0 && policyd.reloadable < 26);
+    assert_int_equal(policyd.count, 27);
+    assert_true(policyd.reloadable > 0 && policyd.reloadable < 27);
     assert_true(mailadmin.count > 0 && mailadmin.count < policyd.count);
     plain = load("");
     written = load(policyd.text);

@@ -47,9 +47,9 @@ for my $user (qw(test1 heavy)) {
         [$plain, 'x@z.y.c.com', 0, 'permitted: domain c.com with subdomains'],
         [$plain, 'x@c.com', 0, qr/^permitted: domain c\.com/],
         [$plain, 'x@evilc.com', 1, "refused: not granted to user $user"],
-        [$plain, 'x%y@b.com', 1, qr/^refused: not granted .* % ! @/],
-        [$plain, 'old@a.com', 1, qr/^refused: not granted .*has ended/],
-        [$plain, 'x@o.com', 1, qr/^refused: not granted .*has ended/],
+        [$plain, 'x%y@b.com', 1, qr/^refused: not granted/],
+        [$plain, 'old@a.com', 1, qr/^refused: not granted/],
+        [$plain, 'x@o.com', 1, qr/^refused: not granted/],
         [$plain, 'nothing', 1, qr/^refused: not an address/],
         [$plain, "a\e[1m\@b.com", 1, qr/^refused: not an address/],
         [$plain, '', 1, qr/^refused: null sender not granted/],
@@ -61,7 +61,7 @@ for my $user (qw(test1 heavy)) {
         my ($conf, $sender, $status, $text) = @$case;
         my $r = $pg->mailadmin({%as, conf => $conf}, 'check', $user, $sender);
         is $r->{status}, $status, "$user: " . ($sender =~ s/\e/?/r);
-        chomp $r->{out};
+        $r->{out} =~ s/\n.*//s;
         ref $text ? like $r->{out}, $text, 'says why'
             : is $r->{out}, $text, 'says why';
     }
@@ -69,8 +69,12 @@ for my $user (qw(test1 heavy)) {
 my $r = $pg->mailadmin(\%as, qw(check heavy h10001@x.com));
 is $r->{out}, "permitted: address h10001\@x.com\n", 'one of 10,000 grants';
 $r = $pg->mailadmin(\%as, qw(check off one@a.com));
-is_deeply [@$r{qw(status out)}], [1, "refused: user off may not send\n"],
-    'a disabled user';
+is_deeply [@$r{qw(status out)}], [1, <<'END'], 'a disabled user';
+refused: user off may not send
+  sender: one@a.com
+  nearest: user off is disabled
+  to permit: mailadmin enable user off
+END
 
 # JSON: one object a line.
 sub json {
@@ -81,7 +85,9 @@ sub json {
 }
 is_deeply json('', qw(check test1 x@y.c.com)),
     {user => 'test1', sender => 'x@y.c.com', permitted => JSON::PP::true,
-        reason => 'subdomain', text => 'domain c.com with subdomains'},
+        reason => 'subdomain', text => 'domain c.com with subdomains',
+        grant => {domain => 'c.com', subdomains => JSON::PP::true,
+            expires => undef}, nearest => undef, commands => []},
     'check';
 is_deeply json('', qw(list domains)), {domains => [qw(b.com c.com o.com)]},
     'list';
@@ -99,7 +105,7 @@ is_deeply json('', qw(grant domain b.com to test1)),
     {command => 'grant domain', changed => JSON::PP::false}, 'no change';
 is_deeply json('', qw(revoke domain b.com from test1)),
     {command => 'revoke domain', changed => JSON::PP::true}, 'a change';
-is scalar @{json('', 'help')->{commands}}, 25, 'help';
+is scalar @{json('', 'help')->{commands}}, 29, 'help';
 is_deeply json('', qw(schema status)), {version => 2, wanted => 2,
     roles => {emailing_policyd => JSON::PP::true,
         emailing_mailadmin => JSON::PP::true}}, 'schema status';

@@ -10,7 +10,7 @@ use lib "$FindBin::Bin/..";
 use EmailingPg;
 use Test::More;
 
-use constant {PROCESSES => 8, EACH => 60};
+use constant {PROCESSES => 8, EACH => 100};
 
 my $pg = EmailingPg->new;
 is $pg->mailadmin(qw(schema init))->{status}, 0, 'schema init';

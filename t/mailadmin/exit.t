@@ -44,9 +44,9 @@ sub checksum {
 my $before = checksum();
 
 # 64
-fails(64, qr/usage: add user USER \[--generate\] \| add address/, 'add');
-fails(64, qr/usage: grant domain DOMAIN to USER/, qw(grant domain x for y));
-fails(64, qr/usage: list users$/, qw(list users extra));
+fails(64, qr/usage: add user USER\.\.\. .* \| add address/, 'add');
+fails(64, qr/usage: grant domain DOMAIN\.\.\. to USER/, qw(grant domain x for y));
+fails(64, qr/usage: list users \[PATTERN\]/, qw(list users extra more));
 fails(64, qr/unknown command/, 'frobnicate');
 fails(64, qr/unknown command/, 'list users');
 fails(64, qr/usage: mailadmin/, '-f', 'xml', 'list', 'users');

@@ -25,6 +25,7 @@ sub at_terminal {
         defined $env->{$_} ? $ENV{$_} = $env->{$_} : delete $ENV{$_}
             for keys %$env;
         $ENV{MAILADMIN_CONF} = $pg->conf('');
+        $ENV{TERM} = 'dumb';
         close $type;
         close $screen;
         open STDIN, '<&', $keys or die $!;

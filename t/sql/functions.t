@@ -36,7 +36,9 @@ sub ask {
     my $out = $pg->psql($sql, user => 'emailing_policyd', %options);
     return $out =~ s/\n/,/gr;
 }
-my $columns = 'id, enabled, passwd, old_passwd, old_until, heavy, grants';
+my $columns = 'id, enabled, passwd, old_passwd, old_until, heavy, '
+    . q{(SELECT string_agg(line, E'\n' ORDER BY line)
+           FROM regexp_split_to_table(grants, E'\n') line)};
 my $counter = ask('SELECT emailing_counter()');
 is ask("SELECT counter FROM emailing_lookup('a')"), $counter, 'the counter';
 is ask("SELECT $columns FROM emailing_lookup('a')"),

@@ -17,7 +17,7 @@ chdir top() or die;
 my (@shell, @perl);
 File::Find::find({ no_chdir => 1, wanted => sub {
     $File::Find::prune = 1
-        if m{/(?:\.git|build-aux|autom4te\.cache|\.libs|\.deps)\z};
+        if m{/(?:\.git|_build|_inst|build-aux|autom4te\.cache|\.libs|\.deps)\z};
     return if !-f || m{\A\./(?:configure~?|config\.status|libtool)\z};
     return push @perl, $_ if /\.pm\z/;
     open my $file, '<', $_ or return;

@@ -1,0 +1,104 @@
+#!/usr/bin/perl
+# SPDX-License-Identifier: MIT
+#
+# Whatever becomes of the database: an answer within five seconds, never a
+# permit for what is not granted, never a refusal for good of what is, and
+# right answers two seconds after it is over.
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/..";
+
+use Test::More;
+
+use Emailing qw(within);
+use Emailing::Daemon::Database ();
+use Emailing::Daemon::Outage ();
+
+my $db = Emailing::Daemon::Database->new;
+# What is remembered would hide what is asked.
+my $d = $db->policyd(conf => { cache_bytes => 0, max_stale => 0 });
+ok $d->ready, 'changes are followed';
+my $outage = Emailing::Daemon::Outage->new($db, $d);
+$outage->after('nothing');
+
+# Hung, the postmaster as well.
+my @processes = $db->processes;
+kill STOP => @processes;
+$outage->during('hung', 3, 0);
+kill CONT => @processes;
+$outage->after('hung');
+
+# Only the backends: new ones may be had.
+my @backends = split ' ', $db->sql(q{SELECT pid FROM pg_stat_activity
+    WHERE usename = 'emailing_policyd'});
+kill STOP => @backends;
+$outage->during('backends hung', 2.5, 1);
+kill CONT => @backends;
+$outage->after('backends hung');
+
+$db->sql(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE usename = 'emailing_policyd'});
+$outage->during('backends ended', 0.5, 1);
+is $d->count(qr/^FATAL/m), 0, 'what a server says is not on standard error';
+ok $d->count('not following: FATAL: +terminating connection'),
+    '... but in the log';
+$outage->after('backends ended');
+
+# The user's row and the tables locked.
+open my $psql, '|-', "$db->{pg}{bin}/psql", '-XqAt', '-h', $db->dir, '-U',
+    'postgres', 'mail' or die;
+$psql->autoflush;
+print $psql "BEGIN; LOCK TABLE emailing_users IN ACCESS EXCLUSIVE MODE;\n";
+within(5, sub { $db->sql(q{SELECT count(*) FROM pg_locks
+    WHERE mode = 'AccessExclusiveLock' AND relation =
+    'emailing_users'::regclass}) }) or die 'no lock';
+$outage->during('table locked', 5, 0);
+print $psql "ROLLBACK;\n";
+$outage->after('table locked');
+close $psql;
+
+# -- what the database refuses ----------------------------------------------------------
+
+sub refused {
+    my ($name, $break, $mend) = @_;
+    my $lines = $d->count('\n');
+    $db->sql($break);
+    $outage->during($name, 2, 0);
+    cmp_ok $d->count('\n') - $lines, '>', 0, '... and the log says why';
+    # A line for each refused mail is right; others are not to come with it.
+    my @others = grep { !/policy: / }
+        (split /^/, $d->log)[$lines .. $d->count('\n') - 1];
+    cmp_ok @others, '<=', 3, '... once' or diag @others;
+    $db->sql($mend);
+    $outage->after($name);
+    return;
+}
+
+refused('privilege revoked',
+    'REVOKE EXECUTE ON FUNCTION emailing_lookup(text) FROM emailing_policyd',
+    'GRANT EXECUTE ON FUNCTION emailing_lookup(text) TO emailing_policyd');
+refused('function missing',
+    'ALTER FUNCTION emailing_lookup(text) RENAME TO emailing_lost',
+    'ALTER FUNCTION emailing_lost(text) RENAME TO emailing_lookup');
+refused('too many connections',
+    q{ALTER ROLE emailing_policyd CONNECTION LIMIT 0;
+      SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+       WHERE usename = 'emailing_policyd';},
+    'ALTER ROLE emailing_policyd CONNECTION LIMIT -1');
+
+is $d->count('db: gone') - $d->count('db: back'), 0,
+    'it was gone as often as it was back';
+is $d->stop, 0, 'the same policyd from first to last';
+
+# -- started without a database ------------------------------------------------------------
+
+$db->stop;
+$d->start;
+$outage->during('not there yet', 1, 0);
+$db->start;
+$outage->after('not there yet');
+is $d->stop, 0, 'policyd ends as asked';
+
+done_testing;

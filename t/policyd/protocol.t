@@ -1,0 +1,254 @@
+#!/usr/bin/perl
+# SPDX-License-Identifier: MIT
+#
+# The framing of the policy socket, byte by byte: what is answered, what closes
+# the connection, and what a bad client costs. Needs no database: a request
+# that does gets 451.
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/..";
+
+use Socket qw(SOL_SOCKET SO_LINGER SO_RCVBUF SO_SNDBUF);
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+use Emailing qw(within);
+use Emailing::Policyd ();
+use Emailing::Socket ();
+
+my $p = Emailing::Policyd->start;
+my $connect = "request=smtpd_access_policy\nprotocol_state=CONNECT\n\n";
+my $rcpt = Emailing::Socket::request_text(
+    { sasl_username => 'test1', sender => 'user@test1.com' });
+my $later = '451 4.3.0 permission lookup failed, try again later';
+
+# What a client gets that sends this, and no more, in these pieces.
+sub answers {
+    my @pieces = @_;
+    my $socket = $p->policy_socket;
+    for my $piece (@pieces) {
+        $socket->send($piece) or last;
+    }
+    $socket->shut;
+    my @actions;
+    while (defined(my $action = $socket->action)) {
+        push @actions, $action;
+    }
+    return \@actions;
+}
+
+# -- slow clients: begun first, looked at last --------------------------------
+
+my $began = time;
+my @slow = map { $p->policy_socket } 1 .. 50;
+my $begun = $p->policy_socket;
+$_->send('r') for @slow;
+$begun->send("${connect}request=smtpd_access_policy\n");
+my $idle = $p->policy_socket;
+
+# A client that sends and never reads.
+my $deaf = IO::Socket::UNIX->new(Peer => $p->socket_path('policy')) or die;
+setsockopt $deaf, SOL_SOCKET, SO_RCVBUF, 4096;
+$deaf->blocking(0);
+my $pushed = 0;
+for (1 .. 2000) {
+    my $n = syswrite $deaf, $connect x 500;
+    $pushed += $n if $n;
+    sleep 0.001 if !$n;
+}
+
+# -- good requests ------------------------------------------------------------
+
+is_deeply answers($connect), ['DUNNO'], 'a request';
+is_deeply answers($rcpt), [$later], 'a request that needs the database';
+is_deeply answers($rcpt . $connect . $rcpt), [$later, 'DUNNO', $later],
+    'three in one write, answered in order';
+is_deeply answers(map { $connect } 1 .. 3), [('DUNNO') x 3], 'three writes';
+
+my @wrong;
+my $two = $connect . $rcpt;
+for my $cut (1 .. length($two) - 1) {
+    my $actions = answers(substr($two, 0, $cut), substr($two, $cut));
+    push @wrong, $cut if "@$actions" ne "DUNNO $later";
+}
+is_deeply \@wrong, [], 'two requests cut in two, at each place';
+for my $size (1 .. 7) {
+    is_deeply answers($two =~ /(.{1,$size})/sg), ['DUNNO', $later],
+        "in pieces of $size";
+}
+
+my $thousand = answers(join '', map { $_ % 2 ? $connect : $rcpt } 1 .. 1000);
+is_deeply $thousand, [('DUNNO', $later) x 500], '1,000 in one write, in order';
+
+my $socket = $p->policy_socket;
+$socket->send($connect);
+is $socket->action, 'DUNNO', 'a connection stays open';
+$socket->send("${connect}request=smtpd_access");
+is $socket->action, 'DUNNO', 'also with a request begun';
+$socket->send("_policy\nprotocol_state=CONNECT\n\n");
+is $socket->action, 'DUNNO', 'which is answered once it is whole';
+$socket->shut;
+ok $socket->closed, 'and closed once the client has said all';
+
+# -- limits, to the byte --------------------------------------------------------
+
+sub line { my ($bytes) = @_; return 'x=' . 'y' x ($bytes - 2) . "\n" }
+
+sub block {
+    my ($bytes) = @_;
+    my $text = "request=smtpd_access_policy\nprotocol_state=CONNECT\n";
+    my $rest = $bytes - length($text) - 1;
+    while ($rest > 0) {
+        my $n = $rest > 4000 ? 4000 : $rest;
+        $text .= line($n - 1);
+        $rest -= $n;
+    }
+    return "$text\n";
+}
+
+my $head = substr $connect, 0, -1;
+is_deeply answers($head . line(8192) . "\n"), ['DUNNO'], 'a line of 8,192 bytes';
+is_deeply answers($head . line(8193) . "\n"), [], 'and of one more';
+is length block(65536), 65536, '(the block is as long as it should be)';
+is_deeply answers(block(65536)), ['DUNNO'], 'a request of 65,536 bytes';
+is_deeply answers(block(65537)), [], 'and of one more';
+is_deeply answers(block(65535) =~ /(.{1,1000})/sg, $connect),
+    [('DUNNO') x 2], 'a long one in pieces, and another behind it';
+is_deeply answers(block(65536) x 3), [('DUNNO') x 3], 'three long ones at once';
+
+# -- what is not the protocol -----------------------------------------------------
+
+my %bad = (
+    'empty request' => "\n",
+    'empty request behind a good one' => "$connect\n",
+    'no request=' => "protocol_state=CONNECT\n\n",
+    'empty request=' => "request=\n\n",
+    'wrong request=' => "request=smtpd_access_policy2\n\n",
+    'prefix of request=' => "request=smtpd_access_polic\n\n",
+    'request=auth' => "request=auth\nuser=x\npassword=eA==\n\n",
+    'line without =' => "request=smtpd_access_policy\nsender\n\n",
+    'line without a name' => "request=smtpd_access_policy\n=x\n\n",
+    'NUL in a value' => "request=smtpd_access_policy\nsender=a\0b\@c.d\n\n",
+    'NUL in a name nobody reads' => "request=smtpd_access_policy\nx\0=1\n\n",
+    'carriage returns' => "request=smtpd_access_policy\r\n\r\n",
+    'one carriage return' => "request=smtpd_access_policy\nsender=a\@b.c\r\n\n",
+    'random bytes' => join('', map { chr(($_ * 37 + 11) % 256) } 0 .. 999),
+    'a TLS greeting' => "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" x 20,
+    'HTTP' => "GET / HTTP/1.0\r\n\r\n",
+    (map { ("$_ twice" => "request=smtpd_access_policy\n$_=a\n$_=b\n\n",
+            "$_ twice, the first empty" =>
+                "request=smtpd_access_policy\n$_=\n$_=b\n\n") }
+        qw(request sender sasl_username sasl_method protocol_state)),
+);
+for my $name (sort keys %bad) {
+    my $good = $name =~ /behind a good/ ? 1 : 0;
+    is_deeply answers($bad{$name}), [('DUNNO') x $good], "closed: $name";
+}
+is_deeply answers($connect x 5 . $bad{'carriage returns'} . $connect),
+    [('DUNNO') x 5], 'good ones before a bad one are answered, later ones not';
+is_deeply answers("request=smtpd_access_policy\nprotocol_state=CONNECT\n"
+    . "x=1\nx=2\n\n"), ['DUNNO'], 'an attribute that nobody reads, twice';
+is_deeply answers("request=smtpd_access_policy\nprotocol_state=CONNECT"), [],
+    'left in the middle';
+is_deeply answers(''), [], 'left without a word';
+ok within(5, sub {
+    return keys %bad <= (() = $p->log =~ /warning: policy: connection closed: /g);
+}), 'each has its line in the log';
+is_deeply answers($connect), ['DUNNO'], 'others are served as before';
+
+# -- what bad clients cost ----------------------------------------------------------
+
+sub cost(&) {
+    my ($code) = @_;
+    my ($cpu, $memory) = (Emailing::Policyd::cpu($p->pid),
+                          Emailing::Policyd::resident($p->pid));
+    $code->();
+    return (Emailing::Policyd::cpu($p->pid) - $cpu,
+            Emailing::Policyd::resident($p->pid) - $memory);
+}
+
+# Sends until the other side has had enough; how much it took.
+sub flood {
+    my ($chunk, $most) = @_;
+    my $socket = $p->policy_socket;
+    my $sent = 0;
+    while ($sent < $most && $socket->send($chunk)) {
+        $sent += length $chunk;
+    }
+    return $sent;
+}
+
+my ($cpu, $memory) = cost {
+    my $limit = 1024 * 1024; # what sockets hold by themselves
+    cmp_ok flood('y' x 65536, 10e6), '<', $limit, 'no newline, 10 MB: closed';
+    cmp_ok flood("x=1\n" x 10000, 10e6), '<', $limit, '10^5 attributes: closed';
+    cmp_ok flood("\n" x 65536, 100e6), '<', $limit, '100 MB newlines: closed';
+};
+cmp_ok $cpu, '<', 1, 'at little cost';
+cmp_ok $memory, '<', 1024, 'and in little memory';
+
+# Slowly enough that policyd sees each byte by itself.
+($cpu, $memory) = cost {
+    my @dribbles = map { $p->policy_socket } 1 .. 8;
+    my @raw = map { $_->{socket} } @dribbles;
+    my $text = block(65000);
+    my $at = 60000;
+    $_->send(substr $text, 0, $at) for @dribbles;
+    for my $byte (split //, substr $text, $at) {
+        syswrite $_, $byte for @raw;
+        sleep 0.0002;
+    }
+    is_deeply [map { $_->action } @dribbles], [('DUNNO') x 8],
+        'the ends of long requests byte by byte';
+};
+cmp_ok $cpu, '<', 0.6, 'at a cost that does not grow with what came before';
+cmp_ok $memory, '<', 8 * 64 + 128, 'nor memory beyond the requests';
+
+sub leave_early {
+    for (1 .. $_[0]) {
+        answers($connect) if $_ % 100 == 0; # so that it keeps up
+        my $raw = IO::Socket::UNIX->new(Peer => $p->socket_path('policy'))
+            or die $!;
+        syswrite $raw, $rcpt;
+    }
+    return;
+}
+
+# The first ones make room for as many as come at once.
+leave_early(1000);
+my $fds = Emailing::Policyd::descriptors($p->pid);
+($cpu, $memory) = cost {
+    leave_early(20000);
+    is_deeply answers($connect), ['DUNNO'], 'after 20,000 that left early';
+};
+cmp_ok $memory, '<', 1024, 'memory is what it was';
+ok within(5, sub { Emailing::Policyd::descriptors($p->pid) <= $fds }),
+    'and so are descriptors';
+
+# -- the slow ones again ----------------------------------------------------------------
+
+is $begun->action, 'DUNNO', 'one who begins a second request has his first';
+ok time - $began < 25, '(all this took no half minute)';
+ok !grep({ vec(my $bits = '', fileno $_->{socket}, 1) = 1;
+           select $bits, undef, undef, 0 } @slow),
+    'a request may take its time';
+cmp_ok $pushed, '<', 2e6, 'who does not read is not read from';
+# Bytes now and then do not buy more time.
+within(33 - (time - $began), sub {
+    $_->send('r') for @slow;
+    sleep 0.5;
+    return time - $began > 31.5;
+});
+is scalar(grep { !defined eval { $_->block(1) } && $@ !~ /in time/ } @slow),
+    scalar @slow, 'but not more than half a minute';
+ok $begun->closed(1), 'nor a second request';
+is scalar(() = $p->log =~ /closed: request not finished in time/g), @slow + 1,
+    'each with its line';
+ok within(5, sub { $p->log =~ /closed: reply not read in time/ }),
+    'who does not read a reply is closed';
+$idle->send($connect);
+is $idle->action, 'DUNNO', 'who is idle is not';
+
+done_testing;
