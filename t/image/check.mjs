@@ -28,7 +28,7 @@ function fault(where, what) {
     faults.push(`${current}: ${where}: ${what}`);
 }
 
-// -- strict ---------------------------------------------------------------------
+// -- strict ------------------------------------------------------------------
 
 // Kinds whose fields no package here has, with those that we use.
 const others = {
@@ -40,15 +40,21 @@ const others = {
 
 const primitives = { string: 'string', number: 'number', boolean: 'boolean' };
 
+function isMap(value) {
+    return value !== null && typeof value === 'object'
+        && !Array.isArray(value);
+}
+
 function checkType(value, type, where) {
     let match;
     if ((match = /^Array<(.*)>$/.exec(type))) {
         if (!Array.isArray(value))
             return fault(where, 'must be a list');
-        return value.forEach((v, i) => checkType(v, match[1], `${where}[${i}]`));
+        return value.forEach(
+            (v, i) => checkType(v, match[1], `${where}[${i}]`));
     }
     if ((match = /^{ \[key: string\]: (.*); }$/.exec(type))) {
-        if (value === null || typeof value !== 'object' || Array.isArray(value))
+        if (!isMap(value))
             return fault(where, 'must be a map');
         return Object.entries(value).forEach(
             ([k, v]) => checkType(v, match[1], `${where}.${k}`));
@@ -72,7 +78,7 @@ function checkModel(value, type, where) {
     const model = client[type];
     if (!model)
         return fault(where, `no model ${type}`);
-    if (value === null || typeof value !== 'object' || Array.isArray(value))
+    if (!isMap(value))
         return fault(where, `must be a ${type}`);
     const fields = new Map(model.getAttributeTypeMap()
         .map((f) => [f.baseName, f.type]));
@@ -88,7 +94,8 @@ function checkShape(value, shape, where) {
     if (Array.isArray(shape)) {
         if (!Array.isArray(value))
             return fault(where, 'must be a list');
-        return value.forEach((v, i) => checkShape(v, shape[0], `${where}[${i}]`));
+        return value.forEach(
+            (v, i) => checkShape(v, shape[0], `${where}[${i}]`));
     }
     if (typeof shape === 'string') {
         if (typeof value !== 'string')
@@ -103,7 +110,8 @@ function checkShape(value, shape, where) {
 }
 
 async function schemaOf(object) {
-    for (const name of ['kubernetes-models', '@kubernetes-models/cert-manager'])
+    for (const name of ['kubernetes-models',
+        '@kubernetes-models/cert-manager'])
         for (const ext of ['mjs', 'js']) {
             const path = `${modules}/${name}/${object.apiVersion}/`
                 + `${object.kind}.${ext}`;
@@ -123,7 +131,8 @@ async function checkStrict(object) {
         return checkShape(object.spec, others[id], 'spec');
     const schema = await schemaOf(object);
     if (!schema || (core && !client[core]))
-        return fault('apiVersion', `no ${object.kind} in ${object.apiVersion}`);
+        return fault('apiVersion',
+            `no ${object.kind} in ${object.apiVersion}`);
     if (core)
         checkModel(object, core, 'object');
     try {
@@ -134,7 +143,7 @@ async function checkStrict(object) {
     return undefined;
 }
 
-// -- semantic -------------------------------------------------------------------
+// -- semantic ----------------------------------------------------------------
 
 const label = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 
@@ -189,7 +198,8 @@ function checkContainer(container, spec, long) {
     const limits = container.resources?.limits ?? {};
     const requests = container.resources?.requests ?? {};
     checkRights(container, spec, where);
-    if (!/:[^/]+$|@sha256:/.test(container.image) || /:latest$/.test(container.image))
+    if (!/:[^/]+$|@sha256:/.test(container.image)
+        || /:latest$/.test(container.image))
         fault(where, `image ${container.image} has no fixed version`);
     if (!limits.memory || !requests.memory || !requests.cpu)
         fault(where, 'resources are not set');
@@ -206,7 +216,8 @@ function checkContainer(container, spec, long) {
             && !(container.ports ?? []).some((p) => p.name === port))
             fault(where, `${kind}: no port ${port}`);
         if (long && container.ports && !probe
-            && !(kind === 'readinessProbe' && container.name === 'cloud-sql-proxy'))
+            && !(kind === 'readinessProbe'
+                && container.name === 'cloud-sql-proxy'))
             fault(where, `has no ${kind}`);
     }
     if (/readyz/.test(JSON.stringify(container.livenessProbe ?? '')))
@@ -223,7 +234,8 @@ function checkMounts(object, spec) {
         for (const mount of container.volumeMounts ?? []) {
             used.add(mount.name);
             if (!volumes.has(mount.name))
-                fault(`container ${container.name}`, `no volume ${mount.name}`);
+                fault(`container ${container.name}`,
+                    `no volume ${mount.name}`);
             if (paths.has(mount.mountPath))
                 fault(`container ${container.name}`,
                     `${mount.mountPath} is mounted twice`);
@@ -286,13 +298,15 @@ function checkWorkload(object, has) {
     }
     checkMounts(object, spec);
     checkReferences(spec, has);
-    if (object.kind === 'StatefulSet' && !has('Service', object.spec.serviceName))
+    if (object.kind === 'StatefulSet'
+        && !has('Service', object.spec.serviceName))
         fault('serviceName', `there is no Service ${object.spec.serviceName}`);
 }
 
 function portsOf(pods) {
     return new Set(pods.flatMap((p) => allContainers(p.spec))
-        .flatMap((c) => (c.ports ?? []).flatMap((q) => [q.name, q.containerPort])));
+        .flatMap((c) => c.ports ?? [])
+        .flatMap((p) => [p.name, p.containerPort]));
 }
 
 function checkSelecting(object, pods) {
@@ -303,10 +317,12 @@ function checkSelecting(object, pods) {
     if (!chosen.length)
         return fault('selector', 'selects nothing');
     const ports = portsOf(chosen);
-    const named = object.kind === 'Service' ? spec.ports.map((p) => p.targetPort)
-        : object.kind === 'PodMonitoring' ? spec.endpoints.map((e) => e.port)
-        : (spec.ingress ?? []).flatMap((i) => (i.ports ?? []).map((p) => p.port));
-    for (const port of named)
+    const named = {
+        Service: () => spec.ports.map((p) => p.targetPort),
+        PodMonitoring: () => spec.endpoints.map((e) => e.port),
+    }[object.kind] ?? (() => (spec.ingress ?? [])
+        .flatMap((i) => i.ports ?? []).map((p) => p.port));
+    for (const port of named())
         if (!ports.has(port))
             fault('ports', `no pod has the port ${port}`);
     return undefined;
@@ -335,7 +351,8 @@ async function checkFile(path) {
         || (kind === 'Secret' && given.includes(name));
     const seen = new Set();
     for (const object of objects) {
-        current = `${path.split('/').pop()}: ${object.kind}/${object.metadata?.name}`;
+        current = `${path.split('/').pop()}: ${object.kind}/`
+            + `${object.metadata?.name}`;
         if (seen.has(current))
             fault('metadata', 'is there twice');
         seen.add(current);
@@ -358,7 +375,8 @@ async function checkFile(path) {
     current = path.split('/').pop();
     if (!objects.some((o) => o.kind === 'NetworkPolicy'
         && !Object.keys(o.spec.podSelector).length
-        && o.spec.policyTypes.length === 2 && !o.spec.ingress && !o.spec.egress))
+        && o.spec.policyTypes.length === 2
+        && !o.spec.ingress && !o.spec.egress))
         fault('NetworkPolicy', 'there is no default deny');
     if (!objects.some((o) => o.kind === 'PodDisruptionBudget'))
         fault('PodDisruptionBudget', 'there is none');

@@ -6,11 +6,14 @@
 use strict;
 use warnings;
 
+use FindBin;
+use lib "$FindBin::Bin/..";
+
 use File::Temp ();
 use JSON::PP ();
 use Test::More;
 
-use Cluster ();
+use Emailing::Cluster qw(spew);
 
 my $image = 'localhost/secure-emailing:ci';
 my $dir = File::Temp->newdir('image.XXXXXX', TMPDIR => 1);
@@ -25,13 +28,17 @@ sub output {
     return ($? >> 8, $out);
 }
 
-sub in_image { return (output(qw(podman run --rm --network none
-    --entrypoint sh), $image, '-c', @_))[1] }
+sub in_image {
+    return (output(qw(podman run --rm --network none --entrypoint sh),
+        $image, '-c', @_))[1];
+}
 
-# -- what is in it -------------------------------------------------------------
+# -- what is in it ------------------------------------------------------------
 
-sub size { return JSON::PP::decode_json((output(qw(podman inspect --type image),
-    @_))[1])->[0]{Size} }
+sub size {
+    my ($status, $out) = output(qw(podman inspect --type image), @_);
+    return JSON::PP::decode_json($out)->[0]{Size};
+}
 
 my $own = size($image) - size('docker.io/library/debian:bookworm-slim');
 diag sprintf 'image: %d MB beyond its base', $own / 1e6;
@@ -48,15 +55,15 @@ is in_image('find / -xdev \( -name "*.pem" -o -name "*.key" \) '
     . '-path "*private*" -type f'), '', 'no private key';
 like in_image('postconf -d mail_version'), qr/= 3\./, 'Postfix';
 
-# -- what it refuses -----------------------------------------------------------
+# -- what it refuses ----------------------------------------------------------
 
 for my $name (qw(one two)) {
     system("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1"
         . " -nodes -days 2 -subj /CN=$name -keyout $dir/$name.key"
         . " -out $dir/$name.crt 2>/dev/null") == 0 or die;
 }
-Cluster::spew("$dir/secret", "$password\n");
-Cluster::spew("$dir/empty", '');
+spew("$dir/secret", "$password\n");
+spew("$dir/empty", '');
 
 my %tls = (TLS_CERT_FILE => '/d/one.crt', TLS_KEY_FILE => '/d/one.key');
 my %relay = (%tls, RELAYHOST => '[smtp.example.com]:2525',
@@ -66,7 +73,8 @@ my %relay = (%tls, RELAYHOST => '[smtp.example.com]:2525',
 sub refused {
     my ($role, $env, $text, @flags) = @_;
     my ($status, $out) = output(qw(podman run --rm --network none -v),
-        "$dir:/d:ro", @flags, (map { ('-e', "$_=$env->{$_}") } sort keys %$env),
+        "$dir:/d:ro", @flags,
+        (map { ('-e', "$_=$env->{$_}") } sort keys %$env),
         $image, split ' ', $role);
     is $status, 78, "$role: $text";
     like $out, qr/^entrypoint: error: .*\Q$text\E/m, '... it says why';

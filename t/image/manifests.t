@@ -6,9 +6,12 @@
 use strict;
 use warnings;
 
+use FindBin;
+use lib "$FindBin::Bin/..";
+
 use Test::More;
 
-use Cluster ();
+use Emailing::Cluster qw(slurp spew);
 
 my $scratch = $ENV{IMAGE_SCRATCH} or die "run t/image/run\n";
 my @overlays = qw(gke gke-cloudsql local);
@@ -17,7 +20,7 @@ my @overlays = qw(gke gke-cloudsql local);
 sub check {
     my @files = @_;
     open my $pipe, '-|', 'sh', '-c', 'cd "$1" && shift && exec node "$@" 2>&1',
-        'sh', "$scratch/node", "$ENV{srcdir}/t/image/check.mjs", @files
+        'sh', "$scratch/node", "$FindBin::Bin/check.mjs", @files
         or die "node: $!";
     my @lines = <$pipe>;
     close $pipe;
@@ -29,7 +32,9 @@ for my $overlay (@overlays) {
     is_deeply [check("$scratch/rendered/$overlay.yaml")], [0], $overlay;
 }
 
-# -- planted mistakes ----------------------------------------------------------
+# -- planted mistakes ---------------------------------------------------------
+
+my $name_is = 'app.kubernetes.io/name';
 
 # name => [what to change, to what, what must be said]
 my %planted = (
@@ -48,11 +53,12 @@ my %planted = (
         qr/schema: data\/spec\/type/],
     'certificate' => [qr/secretName: relay-tls\n---/, "secret: relay-tls\n---",
         qr/Certificate\/relay-tls: schema: /],
-    'selector' => [qr/matchLabels:\n      app.kubernetes.io\/name: relay\n  serviceName/,
-        "matchLabels:\n      app.kubernetes.io/name: realy\n  serviceName",
+    'selector' => [qr/$name_is: relay\n  serviceName/,
+        "$name_is: realy\n  serviceName",
         qr/selector: does not match/],
-    'service of nothing' => [qr/(targetPort: submission\n  selector:\n    app.kubernetes.io\/name: )relay/,
-        'targetPort: submission\n  selector:\n    app.kubernetes.io/name: x',
+    'service of nothing' => [
+        qr/targetPort: submission\n  selector:\n    $name_is: relay/,
+        "targetPort: submission\n  selector:\n    $name_is: x",
         qr/Service\/relay: selector: selects nothing/],
     'port of nobody' => [qr/targetPort: submission/, 'targetPort: submit',
         qr/no pod has the port submit/],
@@ -65,7 +71,8 @@ my %planted = (
     'no settings' => [qr/name: policyd-\w+\n(?=.{0,80}image:)/s,
         "name: policyd\n", qr/no ConfigMap policyd/],
     'long port name' => [qr/containerPort: 587\n(\s+)name: submission\n/,
-        "containerPort: 587\n          name: submission-of-mail\n", qr/port name submission-of-mail/],
+        "containerPort: 587\n          name: submission-of-mail\n",
+        qr/port name submission-of-mail/],
     'too much asked' => [qr/requests:\n(\s+)cpu: 100m\n\s+memory: 128Mi/,
         "requests:\n            cpu: 100m\n            memory: 1Gi",
         qr/requests more memory/],
@@ -80,18 +87,20 @@ my %planted = (
         'allowPrivilegeEscalation: true', qr/may gain privileges/],
     'latest' => [qr{mail/secure-emailing:0\.1\.0},
         'mail/secure-emailing:latest', qr/no fixed version/],
-    'liveness asks' => [qr/livenessProbe:\n(\s+)httpGet:\n(\s+)path: \/healthz/,
+    'liveness asks' => [qr/livenessProbe:\n\s+httpGet:\n\s+path: .healthz/,
         "livenessProbe:\n          httpGet:\n            path: /readyz",
         qr/liveness asks the database/],
     'short grace' => [qr/terminationGracePeriodSeconds: 120/,
         'terminationGracePeriodSeconds: 60', qr/drain does not end/],
     'below the floor' => [qr/minReplicas: 2/, 'minReplicas: 1',
         qr/below the floor/],
-    'budget of nothing' => [qr/(maxUnavailable: 1\n  selector:\n    matchLabels:\n      app.kubernetes.io\/name: )relay/,
-        "maxUnavailable: 1\n  selector:\n    matchLabels:\n      app.kubernetes.io/name: x",
+    'budget of nothing' => [
+        qr/maxUnavailable: 1\n  selector:\n\s+\w+:\n\s+$name_is: relay/,
+        "maxUnavailable: 1\n  selector:\n    matchLabels:\n      $name_is: x",
         qr/PodDisruptionBudget\/relay: selector: selects nothing/],
     'everything allowed' => [qr/name: default-deny\n(.*?)podSelector: \{\}/s,
-        "name: default-deny\n  namespace: x\nspec:\n  podSelector:\n    matchLabels:\n      app.kubernetes.io/name: relay",
+        "name: default-deny\n  namespace: x\nspec:\n  podSelector:\n"
+            . "    matchLabels:\n      $name_is: relay",
         qr/no default deny/],
     'secret in the open' => [qr/name: RELAYHOST_PASSWORD_FILE/,
         'name: RELAYHOST_PASSWORD', qr/a secret in the environment/],
@@ -99,7 +108,7 @@ my %planted = (
         qr/pod security is not enforced/],
 );
 
-my $good = Cluster::slurp("$scratch/rendered/gke-cloudsql.yaml");
+my $good = slurp("$scratch/rendered/gke-cloudsql.yaml");
 my $dir = File::Temp->newdir('planted.XXXXXX', DIR => $scratch);
 my %files;
 for my $name (sort keys %planted) {
@@ -108,7 +117,7 @@ for my $name (sort keys %planted) {
     my $bad = $good =~ s/$from/$to/r;
     isnt $bad, $good, "planted: $name";
     my $file = $name =~ tr/ /-/r . '.yaml';
-    Cluster::spew("$dir/$file", $bad);
+    spew("$dir/$file", $bad);
     $files{$name} = $file;
 }
 my ($status, @said) = check(map { "$dir/$_" } sort values %files);

@@ -6,12 +6,15 @@
 use strict;
 use warnings;
 
+use FindBin;
+use lib "$FindBin::Bin/..";
+
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-use Cluster ();
+use Emailing::Cluster qw(slurp spew within);
 
-my $c = Cluster->up;
+my $c = Emailing::Cluster->up;
 my $k = $c->kubelet;
 my $password = 'correct horse';
 
@@ -23,7 +26,7 @@ sub queue {
 
 sub subject { return grep { /^Subject: \Q$_[0]\E$/m } $c->received(0) }
 
-# -- start order is free -------------------------------------------------------
+# -- start order is free ------------------------------------------------------
 
 my $began = time;
 my $relay = $k->start(StatefulSet => 'relay', 0);
@@ -43,7 +46,7 @@ $k->wait_ready($relay, 20);
 pass 'the relay is ready';
 my $admin = $k->start(Deployment => 'mailadmin');
 
-# -- the session ---------------------------------------------------------------
+# -- the session --------------------------------------------------------------
 
 for my $user (qw(test1 test2)) {
     is_deeply [$c->mailadmin($admin, [qw(add user), $user], "$password\n")],
@@ -74,12 +77,13 @@ for my $port (9000, 587) {
 }
 my @mail = $c->received(2);
 is scalar(@mail), 2, 'both messages reach the provider';
-like $mail[0], qr/\AX-From: anything\@test1\.com\nX-To: someone\@example\.com\n/,
+like $mail[0],
+    qr/\AX-From: anything\@test1\.com\nX-To: someone\@example\.com\n/,
     '... with their envelopes';
-my $logins = Cluster::slurp($c->dir . '/provider/logins');
+my $logins = slurp($c->dir . '/provider/logins');
 like $logins, qr/\Arelay\n/, '... by a login over TLS';
 
-# -- rights --------------------------------------------------------------------
+# -- rights -------------------------------------------------------------------
 
 my %rights = (
     postfix => ['0 0', '00000000000004eb'],
@@ -101,27 +105,27 @@ isnt +($k->try_podman('exec', "$relay->{id}-policyd", 'sh', '-c',
     'grep -l of-a-toy /proc/1/environ'))[0], 0,
     'no password in an environment';
 
-# -- the provider refuses and comes back ---------------------------------------
+# -- the provider refuses and comes back --------------------------------------
 
 $c->refuse_mail(1);
 like $c->login($relay, 9000, 'test1', $password)->send('user@test1.com',
     body => 'Deferred'), qr/^250 /, 'the provider refuses: mail is accepted';
-ok Cluster::within(20, sub { grep { /"deferred"/ } queue($relay) }),
+ok within(20, sub { grep { /"deferred"/ } queue($relay) }),
     '... and waits in the queue';
 is scalar($c->received(3, 0)), 2, '... for nothing was delivered';
 
 # A new password, both sides, while the pod runs.
-Cluster::spew($c->dir . '/relay.password', 'another');
-Cluster::spew("$relay->{volumes}{relay}/password", 'another');
+spew($c->dir . '/relay.password', 'another');
+spew("$relay->{volumes}{relay}/password", 'another');
 $k->podman(qw(kill -s HUP), "$relay->{id}-postfix");
-ok Cluster::within(10, sub {
+ok within(10, sub {
     $k->logs($relay, 'postfix') =~ /refresh -- version|reload -- version/ }),
     'a new password for the provider, by SIGHUP';
 $c->refuse_mail(0);
 $k->podman('exec', "$relay->{id}-postfix", 'postqueue', '-f');
 is scalar($c->received(3)), 3, 'the provider is back: mail arrives';
 
-# -- the database dies ---------------------------------------------------------
+# -- the database dies --------------------------------------------------------
 
 like $c->login($relay, 9000, 'test1', $password)->send('user@test1.com'),
     qr/^250 /, 'test1 is known to policyd';
@@ -135,24 +139,24 @@ ok $k->ready($relay), '... and not taken away from its clients';
 $database = $c->start_database;
 my @revoke = qw(revoke domain test1.com from test1);
 my ($status, $out);
-Cluster::within(20, sub {
+within(20, sub {
     ($status, $out) = $c->mailadmin($admin, \@revoke);
     return $status == 0;
 });
 is_deeply [$status, $out], [0, ''],
     'the database is back on its volume: a revoke';
-ok Cluster::within(10, sub {
+ok within(10, sub {
     $c->login($relay, 9000, 'test1', $password)->send('any@test1.com')
         =~ /^553 / }), '... is obeyed';
 is scalar($c->received(5)), 5, 'nothing was lost';
 
-# -- the node dies -------------------------------------------------------------
+# -- the node dies ------------------------------------------------------------
 
 $c->refuse_mail(1);
 like $c->login($relay, 9000, 'test2', $password)->send('user@test1.com'),
     qr/^250 /, 'a message in the queue';
 # Its secrets are those of the manifests again.
-Cluster::spew($c->dir . '/relay.password', 'provider-of-a-toy');
+spew($c->dir . '/relay.password', 'provider-of-a-toy');
 $k->kill_pod($relay);
 $c->refuse_mail(0);
 $relay = $k->start(StatefulSet => 'relay', 0);
@@ -160,19 +164,19 @@ $k->wait_ready($relay, 30);
 $k->podman('exec', "$relay->{id}-postfix", 'postqueue', '-f');
 is scalar($c->received(6)), 6, 'a pod on the same volume delivers it';
 
-# -- a drain -------------------------------------------------------------------
+# -- a drain ------------------------------------------------------------------
 
 my $open = $c->login($relay, 9000, 'test2', $password);
 my $child = fork // die;
 if ($child == 0) {
     my $killed = $k->stop($relay);
-    Cluster::spew($c->dir . '/stopped', $k->{pods}{$relay->{name}} ? 1
+    spew($c->dir . '/stopped', $k->{pods}{$relay->{name}} ? 1
         : "$killed\n$relay->{log}{postfix}$relay->{log}{policyd}");
     require POSIX;
     POSIX::_exit(0);
 }
 my $late;
-ok Cluster::within(20, sub {
+ok within(20, sub {
     $late = eval { $c->smtp($relay, 9000)->banner } // 'refused';
     return $late !~ /^220 /;
 }), 'a pod that ends takes no new session';
@@ -181,7 +185,7 @@ like $open->send('user@test1.com'), qr/^250 /, '... an open one goes on';
 $open->quit;
 waitpid $child, 0;
 is $?, 0, 'the pod ended';
-my ($killed, @log) = split /\n/, Cluster::slurp($c->dir . '/stopped');
+my ($killed, @log) = split /\n/, slurp($c->dir . '/stopped');
 is $killed, 0, '... within its grace period';
 is scalar($c->received(7)), 7, '... with nothing left in its queue';
 my @bad = grep { !eval { JSON::PP::decode_json($_)->{severity} } } @log;

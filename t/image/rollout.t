@@ -7,12 +7,15 @@
 use strict;
 use warnings;
 
+use FindBin;
+use lib "$FindBin::Bin/..";
+
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-use Cluster ();
+use Emailing::Cluster qw(slurp spew within);
 
-my $c = Cluster->up;
+my $c = Emailing::Cluster->up;
 my $k = $c->kubelet;
 my $password = 'correct horse';
 my $clients = 20;
@@ -24,7 +27,7 @@ sub client {
     open my $log, '>', $c->dir . "/client.$number" or die $!;
     $log->autoflush(1);
     until (-e $c->dir . '/enough') {
-        my @addresses = split ' ', Cluster::slurp($c->dir
+        my @addresses = split ' ', slurp($c->dir
             . '/endpoints/relay');
         my $id = "id-$number-" . ++$message . '-end';
         my $reply = eval {
@@ -51,7 +54,7 @@ sub send_one {
 sub outcomes {
     my %outcomes;
     for my $path (glob $c->dir . '/client.*') {
-        for (split /\n/, Cluster::slurp($path)) {
+        for (split /\n/, slurp($path)) {
             my ($id, $reply) = /\A(id-\S+-end) (.*)\z/ or next;
             $outcomes{$id} = $reply;
         }
@@ -84,7 +87,7 @@ for my $number (1 .. $clients) {
     }
     $children{$pid} = 1;
 }
-ok Cluster::within(60, sub { accepted() >= 40 }), 'the clients are sending';
+ok within(60, sub { accepted() >= 40 }), 'the clients are sending';
 
 my $killed = 0;
 for my $ordinal (1, 0) {
@@ -97,9 +100,9 @@ for my $ordinal (1, 0) {
 }
 is $killed, 0, 'no process had to be killed';
 my $before = accepted();
-ok Cluster::within(60, sub { accepted() >= $before + 40 }),
+ok within(60, sub { accepted() >= $before + 40 }),
     'the new pods take mail';
-Cluster::spew($c->dir . '/enough', '');
+spew($c->dir . '/enough', '');
 waitpid $_, 0 for keys %children;
 
 my %outcomes = outcomes();
@@ -109,7 +112,7 @@ for my $reply (grep { !/^250 / } values %outcomes) {
     $others{$reply}++;
 }
 my %copies;
-Cluster::within(60, sub {
+within(60, sub {
     %copies = ();
     for ($c->received(0)) {
         $copies{$1}++ if /^(id-\S+-end)$/m;

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-package Kubelet;
+package Emailing::Kubelet;
 
 # Runs pods of rendered manifests under podman, for tests: what the manifest
 # says of environment, volumes, securityContext, resources, probes and hooks
@@ -8,7 +8,7 @@ package Kubelet;
 # addresses of ready pods. It does not restart a container that ends, for here
 # that is a failure; Jobs are run again as their backoffLimit says.
 #
-#   my $k = Kubelet->new(file => 'rendered.yaml', dir => $scratch,
+#   my $k = Emailing::Kubelet->new(file => 'rendered.yaml', dir => $scratch,
 #       network => 'n', subnet => '10.89.7', images => { 'a:1' => 'b:2' });
 #   my $pod = $k->start('StatefulSet', 'relay', 0);   # does not wait for ready
 #   $k->wait_ready($pod, 30);
@@ -72,7 +72,7 @@ sub known {
     return;
 }
 
-# -- volumes -------------------------------------------------------------------
+# -- volumes ------------------------------------------------------------------
 
 sub write_files {
     my ($dir, $data) = @_;
@@ -137,7 +137,7 @@ sub make_volumes {
     return;
 }
 
-# -- a container's flags -------------------------------------------------------
+# -- a container's flags ------------------------------------------------------
 
 sub bytes {
     my ($text) = @_;
@@ -217,7 +217,7 @@ sub container_flags {
             @{ $container->{args} || [] });
 }
 
-# -- probes --------------------------------------------------------------------
+# -- probes -------------------------------------------------------------------
 
 sub port_number {
     my ($container, $port) = @_;
@@ -310,7 +310,7 @@ sub publish {
     return;
 }
 
-# -- pods ----------------------------------------------------------------------
+# -- pods ---------------------------------------------------------------------
 
 # The same for the same address: neighbours remember it.
 sub mac {
@@ -346,9 +346,9 @@ sub make_pod {
 sub run_containers {
     my ($self, $pod) = @_;
     my $spec = $pod->{spec};
-    for my $container (@{ $spec->{initContainers} || [] },
-                       @{ $spec->{containers} }) {
-        my $init = grep { $_ == $container } @{ $spec->{initContainers} || [] };
+    my @sidecars = @{ $spec->{initContainers} || [] };
+    for my $container (@sidecars, @{ $spec->{containers} }) {
+        my $init = grep { $_ == $container } @sidecars;
         croak "$container->{name}: init containers must be sidecars"
             if $init && ($container->{restartPolicy} // '') ne 'Always';
         $self->podman('run', '-d', $self->container_flags($pod, $container));

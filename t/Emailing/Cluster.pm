@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
-package Cluster;
+package Emailing::Cluster;
 
 # The overlay "local" in a network namespace of the test's own: PostgreSQL and
-# relay pods by Kubelet.pm, the provider and the clients as processes of the
-# host at the bridge's address. t/image/run has built the images, rendered the
-# manifests into IMAGE_SCRATCH, and made the namespace.
+# relay pods by Emailing::Kubelet, the provider and the clients as processes of
+# the host at the bridge's address. t/image/run has built the images, rendered
+# the manifests into IMAGE_SCRATCH, and made the namespace.
 #
-#   my $c = Cluster->up;
+#   my $c = Emailing::Cluster->up;
 #   $c->start_database;
 #   $c->start_relay(0);
 #   my $smtp = $c->login($pod, 9000);
@@ -15,15 +15,21 @@ use strict;
 use warnings;
 
 use Carp qw(croak);
+use Cwd qw(abs_path);
+use Exporter qw(import);
+use File::Basename qw(dirname);
 use File::Temp ();
 use MIME::Base64 qw(encode_base64);
 use Time::HiRes qw(sleep time);
 
+use Emailing::Kubelet ();
 use Emailing::SMTP ();
-use Kubelet ();
 
+my $top = abs_path(dirname(__FILE__) . '/../..');
 my $subnet = '10.89.7';
 my %live;
+
+our @EXPORT_OK = qw(slurp spew within);
 
 sub within {
     my ($seconds, $code) = @_;
@@ -75,7 +81,7 @@ sub up {
     spew("$dir/manifests.yaml", slurp("$scratch/rendered/local.yaml")
         . tls_secret($dir) . "\n");
     my $network = 'n' . $$;
-    $self->{kubelet} = Kubelet->new(
+    $self->{kubelet} = Emailing::Kubelet->new(
         file => "$dir/manifests.yaml", dir => $dir, network => $network,
         subnet => $subnet,
         hosts => { provider => "$subnet.1", postgres => "$subnet.200" },
@@ -89,6 +95,7 @@ sub up {
     return $self;
 }
 
+sub top { return $top }
 sub kubelet { return $_[0]{kubelet} }
 sub dir { return $_[0]{dir} }
 
@@ -101,7 +108,7 @@ sub start_provider {
     my $pid = fork // croak "fork: $!";
     if ($pid == 0) {
         open STDERR, '>', "$dir/log";
-        exec "$ENV{srcdir}/t/image/provider", $dir, "$subnet.1:2525",
+        exec "$top/t/image/provider", $dir, "$subnet.1:2525",
             "$self->{dir}/tls.crt", "$self->{dir}/tls.key", 'relay',
             "$self->{dir}/relay.password";
         die "exec: $!\n";
@@ -140,7 +147,8 @@ sub mailadmin {
     my ($self, $pod, $words, $stdin) = @_;
     my $path = "$self->{dir}/stdin";
     spew($path, $stdin // '');
-    my $out = `podman exec -i $pod->{id}-mailadmin mailadmin @$words 2>&1 <$path`;
+    my $command = "podman exec -i $pod->{id}-mailadmin mailadmin @$words";
+    my $out = `$command 2>&1 <$path`;
     unlink $path;
     return ($? >> 8, $out);
 }
