@@ -19,6 +19,7 @@ struct input {
     size_t start; /* of what was not handed out yet */
     size_t end;
     unsigned long lines;
+    const sigset_t *open; /* signals that may come while it waits, or NULL */
     char buf[INPUT_LINE_MAX + 2];
 };
 
@@ -62,11 +63,16 @@ static ssize_t
 fill(struct input *input)
 {
     size_t room = sizeof(input->buf) - 1 - input->end;
+    struct pollfd wait = {.fd = input->fd, .events = POLLIN};
     ssize_t n;
 
-    do
-        n = read(input->fd, input->buf + input->end, room);
-    while (n < 0 && errno == EINTR && !caught);
+    do {
+        /* A signal between a look at caught and read(2) would be lost, so
+         * they come only while ppoll(2) waits. */
+        n = input->open == NULL ? 1 : ppoll(&wait, 1, NULL, input->open);
+        if (n > 0)
+            n = read(input->fd, input->buf + input->end, room);
+    } while (n < 0 && errno == EINTR && !caught);
     if (n > 0)
         input->end += (size_t) n;
     return n;
@@ -178,13 +184,19 @@ input_hidden_line(struct input *input, const char *prompt, char **line_r,
     struct sigaction action = {.sa_handler = catch}, before[SIGNALS];
     struct termios shown, hidden;
     enum input_result result;
+    sigset_t closed, open;
     size_t i;
 
     if (tcgetattr(input->fd, &shown) != 0)
         return INPUT_ERROR;
     caught = 0;
+    sigemptyset(&closed);
+    for (i = 0; i < SIGNALS; i++)
+        sigaddset(&closed, signals[i]);
+    sigprocmask(SIG_BLOCK, &closed, &open);
     for (i = 0; i < SIGNALS; i++)
         sigaction(signals[i], &action, &before[i]);
+    input->open = &open;
     hidden = shown;
     hidden.c_lflag &= (tcflag_t) ~(ECHO | ECHOE | ECHOK);
     hidden.c_lflag |= ECHONL;
@@ -194,8 +206,10 @@ input_hidden_line(struct input *input, const char *prompt, char **line_r,
     else
         result = input_line(input, line_r, len_r);
     tcsetattr(input->fd, TCSAFLUSH, &shown);
+    input->open = NULL;
     for (i = 0; i < SIGNALS; i++)
         sigaction(signals[i], &before[i], NULL);
+    sigprocmask(SIG_SETMASK, &open, NULL);
     if (caught != 0) {
         raise(caught);
         errno = EINTR;

@@ -189,22 +189,31 @@ static enum status
 set_password(struct session *session, const struct user_name *name,
              bool generate, int64_t overlap)
 {
+    char changed[STORE_MOMENT_MAX];
     generated password;
-    char *secret;
-    enum status status;
+    char *secret = NULL;
+    enum status status, made;
 
-    status = make_secret(session, generate, NULL, &secret, password);
+    /* Whoever changes the user while a password is typed was faster. */
+    status = store_user_changed(session->db, name->text, changed);
     if (status == STATUS_OK) {
-        status = store_set_secret(session->db, name->text, secret, overlap);
-        if (status != STATUS_OK) {
+        made = make_secret(session, generate, NULL, &secret, password);
+        status = made != STATUS_OK
+                     ? made
+                     : store_set_secret(session->db, name->text, changed,
+                                        secret, overlap);
+        if (made == STATUS_OK && status != STATUS_OK)
             session_db(session, status);
-            if (status == STATUS_UNKNOWN)
-                closest_say(session, STORE_USER, name->text);
-        } else {
-            status = generate ? print_password(session, "passwd", password)
-                              : session_done(session, "passwd", true);
-        }
+    } else {
+        session_db(session, status);
+        if (status == STATUS_UNKNOWN)
+            closest_say(session, STORE_USER, name->text);
+        if (!generate)
+            skip_passwords(session, 1);
     }
+    if (status == STATUS_OK)
+        status = generate ? print_password(session, "passwd", password)
+                          : session_done(session, "passwd", true);
     secret_wipe(password, sizeof(password));
     if (secret != NULL)
         secret_wipe(secret, SECRET_MAX);

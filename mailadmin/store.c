@@ -254,6 +254,46 @@ store_show_grants(struct db *db, enum store_kind kind, const char *text,
     return db_transact(db, DB_READ, 0, show_grants, &job);
 }
 
+enum status
+store_user_changed(struct db *db, const char *name,
+                   char changed_r[static STORE_MOMENT_MAX])
+{
+    PGresult *result = NULL;
+    struct job job = {.sql = "SELECT changed::text FROM public.emailing_users"
+                             " WHERE name = $1",
+                      .values = {name}, .count = 1, .result = &result};
+    enum status status = db_transact(db, DB_READ, 0, ask, &job);
+
+    if (status == STATUS_OK && PQntuples(result) == 0)
+        status = unknown(db, STORE_USER, name);
+    else if (status == STATUS_OK)
+        snprintf(changed_r, STORE_MOMENT_MAX, "%s", PQgetvalue(result, 0, 0));
+    PQclear(result);
+    return status;
+}
+
+/* Nothing was updated: the user is gone, or someone else was faster. */
+static enum status
+changed_meanwhile(struct db *db, const char *name)
+{
+    char changed[STORE_MOMENT_MAX];
+    PGresult *result;
+    enum status status;
+
+    status = db_query(db, "SELECT changed::text FROM public.emailing_users"
+                          " WHERE name = $1", 1, &name, &result);
+    if (status == STATUS_OK && PQntuples(result) == 0)
+        status = unknown(db, STORE_USER, name);
+    else if (status == STATUS_OK) {
+        snprintf(changed, sizeof(changed), "%s", PQgetvalue(result, 0, 0));
+        status = db_fail(db, STATUS_UNAVAILABLE,
+                         "user %s was changed meanwhile, at %s; nothing done",
+                         name, changed);
+    }
+    PQclear(result);
+    return status;
+}
+
 static enum status
 set_secret(struct db *db, void *context)
 {
@@ -268,20 +308,21 @@ set_secret(struct db *db, void *context)
                       " old_until = CASE WHEN $3::double precision > 0"
                       "  AND passwd IS NOT NULL"
                       "  THEN now() + make_interval(secs => $3) END"
-                      " WHERE name = $1 RETURNING 1",
-                      3, job->values, &result);
+                      " WHERE name = $1 AND changed = $4::timestamptz"
+                      " RETURNING 1",
+                      4, job->values, &result);
     if (status == STATUS_OK && PQntuples(result) == 0)
-        status = unknown(db, STORE_USER, job->values[0]);
+        status = changed_meanwhile(db, job->values[0]);
     PQclear(result);
     return status;
 }
 
 enum status
-store_set_secret(struct db *db, const char *name, const char *secret,
-                 int64_t overlap)
+store_set_secret(struct db *db, const char *name, const char *changed,
+                 const char *secret, int64_t overlap)
 {
     char seconds[24];
-    struct job job = {.values = {name, secret, seconds}};
+    struct job job = {.values = {name, secret, seconds, changed}};
 
     snprintf(seconds, sizeof(seconds), "%" PRId64, overlap);
     return db_transact(db, DB_CHANGE, 0, set_secret, &job);

@@ -66,9 +66,17 @@ void store_user_clear(struct store_user *user);
 enum status store_show_grants(struct db *db, enum store_kind kind,
                               const char *text, PGresult **users_r);
 
-/* Replaces the secret. The one before stays valid for overlap seconds; one
- * that was kept from an earlier time goes. */
+/* When the user was last changed, as text. */
+#define STORE_MOMENT_MAX 64
+enum status store_user_changed(struct db *db, const char *name,
+                               char changed_r[static STORE_MOMENT_MAX]);
+
+/* Replaces the secret of a user who was last changed at that moment; one who
+ * was changed since stays as he is (STATUS_UNAVAILABLE). The secret before
+ * stays valid for overlap seconds; one that was kept from an earlier time
+ * goes. */
 enum status store_set_secret(struct db *db, const char *name,
+                             const char *changed,
                              const char *secret, int64_t overlap);
 
 /* STATUS_EXISTS when the new name is taken. */

@@ -90,6 +90,39 @@ my @odd = grep { !/: no such |exists already$|already$|is not granted to/ }
 is_deeply \@odd, [], 'nothing but what another had done' or diag @odd;
 is $pg->psql('SELECT count(*) FROM emailing_domains'), 0, 'deletions done';
 
+# Two set the password of one user: one of them is typing while the other is
+# done, and is told so.
+$pg->psql("INSERT INTO emailing_users (name) VALUES ('typed')");
+my $env = $pg->env(user => 'emailing_mailadmin');
+my $typist = do {
+    local %ENV = (%ENV, map { $_ => $env->{$_} // '' } keys %$env);
+    delete @ENV{grep { !defined $env->{$_} } keys %$env};
+    $ENV{MAILADMIN_CONF} = $conf;
+    open my $typing, '|-', EmailingPg::program() . ' passwd typed 2>'
+        . "$pg->{dir}/typist" or die $!;
+    $typing;
+};
+my $asked = 0;
+for (1 .. 200) {
+    $asked = $pg->psql("SELECT count(*) FROM pg_stat_activity
+        WHERE usename = 'emailing_mailadmin' AND state = 'idle'");
+    last if $asked;
+    select undef, undef, undef, 0.05;
+}
+is $asked, 1, 'nobody holds a transaction open while he types';
+is $pg->mailadmin({user => 'emailing_mailadmin', conf => $conf,
+        stdin => "faster\n"}, qw(passwd typed))->{status}, 0, 'one is faster';
+my $fast = $pg->psql("SELECT passwd FROM emailing_users WHERE name = 'typed'");
+print {$typist} "slower\n";
+close $typist;
+is $? >> 8, 75, 'the other is told to try again';
+open my $typed, '<', "$pg->{dir}/typist" or die $!;
+like join('', <$typed>),
+    qr/^mailadmin: user typed was changed meanwhile, at \d.*; nothing done$/m,
+    'and why';
+is $pg->psql("SELECT passwd FROM emailing_users WHERE name = 'typed'"), $fast,
+    'the first password stands';
+
 open my $log, '<', "$pg->{dir}/log" or die $!;
 my @deadlocks = grep { /deadlock/ } <$log>;
 diag scalar @deadlocks, ' deadlocks, repeated' if @deadlocks;
