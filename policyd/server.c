@@ -435,7 +435,8 @@ on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
         take_blocks(conn, conn->kept, conn->kept_len + (size_t) n);
     } else {
         take_blocks(conn, buf->base, (size_t) n);
-        secret_wipe(buf->base, (size_t) n); /* it may hold a password */
+        if (conn->server->protocol->secret)
+            secret_wipe(buf->base, (size_t) n);
     }
     settle(conn);
 }

@@ -40,6 +40,7 @@ struct protocol {
     const char *name; /* for the log */
     const struct attr_name *names;
     size_t names_count;
+    bool secret; /* input is wiped once it is handled */
     /* Handles one block; values point into buf, which is gone afterwards.
      * context is the server's. */
     enum server_handled (*handle)(void *context, struct conn *conn, char *buf,

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Open addressing, the hash beside the pointer: with very many users each line
+ * of memory that is looked at costs as much as a hundred instructions, and so
+ * finding an entry mostly takes one line of the table and then its own.
+ */
 #include "config.h"
 
 #include "policyd/proof.h"
@@ -10,7 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BUCKETS_MIN 1024
+#define SLOTS_MIN 1024
+#define SPARED_MAX 256 /* at one time, for having been used */
 #define ALLOCATION_OVERHEAD 16 /* malloc's, for each piece */
 
 struct use_list {
@@ -19,9 +25,14 @@ struct use_list {
     size_t count;
 };
 
+struct slot {
+    uint64_t hash;
+    struct entry *entry; /* NULL: free */
+};
+
 struct table {
-    struct entry **buckets;
-    size_t size, count; /* size is a power of two */
+    struct slot *slots;
+    size_t size, count; /* size is a power of two, and more than count */
     struct siphash_key key;
     struct use_list lists[TABLE_CLASSES];
 };
@@ -58,9 +69,9 @@ table_new(void)
 
     if (table == NULL)
         return NULL;
-    table->size = BUCKETS_MIN;
-    table->buckets = calloc(table->size, sizeof(*table->buckets));
-    if (table->buckets == NULL
+    table->size = SLOTS_MIN;
+    table->slots = calloc(table->size, sizeof(*table->slots));
+    if (table->slots == NULL
         || !siphash_make_key(&table->key))
         table_free(&table);
     return table;
@@ -75,52 +86,88 @@ table_free(struct table **table)
     *table = NULL;
     if (old == NULL)
         return;
-    for (i = 0; old->buckets != NULL && i < old->size; i++)
-        while (old->buckets[i] != NULL) {
-            struct entry *entry = old->buckets[i];
-
-            old->buckets[i] = entry->chain;
-            free_entry(entry);
-        }
-    free(old->buckets);
+    for (i = 0; old->slots != NULL && i < old->size; i++)
+        if (old->slots[i].entry != NULL)
+            free_entry(old->slots[i].entry);
+    free(old->slots);
     free(old);
+}
+
+/* The slot of the name, or the free one that would be its. */
+static struct slot *
+find_slot(const struct table *table, uint64_t hash, const char *name,
+          size_t len)
+{
+    size_t i = hash & (table->size - 1);
+    const struct entry *entry;
+
+    while ((entry = table->slots[i].entry) != NULL
+           && (table->slots[i].hash != hash || entry->name_len != len
+               || memcmp(entry->name, name, len) != 0))
+        i = (i + 1) & (table->size - 1);
+    return &table->slots[i];
 }
 
 struct entry *
 table_find(const struct table *table, const char *name, size_t len)
 {
     uint64_t hash = siphash(&table->key, name, len);
-    struct entry *entry = table->buckets[hash & (table->size - 1)];
+    struct entry *entry = find_slot(table, hash, name, len)->entry;
 
-    while (entry != NULL
-           && (entry->hash != hash || entry->name_len != len
-               || memcmp(entry->name, name, len) != 0))
-        entry = entry->chain;
     if (entry != NULL && entry->record != NULL)
         record_prefetch(entry->record);
     return entry;
 }
 
-/* Doubles the buckets; a table that cannot grow is only slower. */
 static void
-grow(struct table *table)
+place(struct slot *slots, size_t size, const struct slot *slot)
+{
+    size_t i = slot->hash & (size - 1);
+
+    while (slots[i].entry != NULL)
+        i = (i + 1) & (size - 1);
+    slots[i] = *slot;
+}
+
+/* Doubles the slots before more than three of four are taken. One that cannot
+ * grow is only slower, until it is full. */
+static bool
+make_room_for_one(struct table *table)
 {
     size_t size = table->size * 2, i;
-    struct entry **buckets = calloc(size, sizeof(*buckets));
+    struct slot *slots;
 
-    if (buckets == NULL)
-        return;
+    if (table->count + 1 <= table->size / 4 * 3)
+        return true;
+    slots = calloc(size, sizeof(*slots));
+    if (slots == NULL)
+        return table->count + 1 < table->size;
     for (i = 0; i < table->size; i++)
-        while (table->buckets[i] != NULL) {
-            struct entry *entry = table->buckets[i];
-
-            table->buckets[i] = entry->chain;
-            entry->chain = buckets[entry->hash & (size - 1)];
-            buckets[entry->hash & (size - 1)] = entry;
-        }
-    free(table->buckets);
-    table->buckets = buckets;
+        if (table->slots[i].entry != NULL)
+            place(slots, size, &table->slots[i]);
+    free(table->slots);
+    table->slots = slots;
     table->size = size;
+    return true;
+}
+
+/* Frees a slot: those behind it that would not be found any more, since a
+ * search ends at a free slot, move up. */
+static void
+free_slot(struct table *table, struct slot *slot)
+{
+    size_t mask = table->size - 1;
+    size_t hole = (size_t) (slot - table->slots), i = hole;
+
+    while (table->slots[i = (i + 1) & mask].entry != NULL) {
+        size_t home = table->slots[i].hash & mask;
+
+        if (((i - home) & mask) >= ((i - hole) & mask)) {
+            table->slots[hole] = table->slots[i];
+            hole = i;
+        }
+    }
+    table->slots[hole].entry = NULL;
 }
 
 static void
@@ -159,19 +206,20 @@ link_use(struct table *table, struct entry *entry)
 struct entry *
 table_add(struct table *table, const char *name, size_t len)
 {
-    struct entry *entry = calloc(1, sizeof(*entry) + len);
-    struct entry **bucket;
+    uint64_t hash = siphash(&table->key, name, len);
+    struct entry *entry;
+    struct slot *slot;
 
+    if (!make_room_for_one(table))
+        return NULL;
+    entry = calloc(1, sizeof(*entry) + len);
     if (entry == NULL)
         return NULL;
-    if (table->count >= table->size)
-        grow(table);
-    entry->hash = siphash(&table->key, name, len);
     entry->name_len = (uint8_t) len;
     memcpy(entry->name, name, len);
-    bucket = &table->buckets[entry->hash & (table->size - 1)];
-    entry->chain = *bucket;
-    *bucket = entry;
+    slot = find_slot(table, hash, name, len);
+    slot->hash = hash;
+    slot->entry = entry;
     table->count++;
     entry->class = TABLE_UNKNOWN; /* until it is known to be a user */
     link_use(table, entry);
@@ -182,23 +230,19 @@ table_add(struct table *table, const char *name, size_t len)
 void
 table_remove(struct table *table, struct entry *entry)
 {
-    struct entry **at = &table->buckets[entry->hash & (table->size - 1)];
+    uint64_t hash = siphash(&table->key, entry->name, entry->name_len);
 
-    while (*at != entry)
-        at = &(*at)->chain;
-    *at = entry->chain;
+    free_slot(table, find_slot(table, hash, entry->name, entry->name_len));
     table->count--;
     unlink_use(table, entry);
     free_entry(entry);
 }
 
 void
-table_touch(struct table *table, struct entry *entry)
+table_touch(struct entry *entry)
 {
-    if (entry->newer == NULL)
-        return;
-    unlink_use(table, entry);
-    link_use(table, entry);
+    if (!entry->used) /* a line that is not written need not go back */
+        entry->used = true;
 }
 
 void
@@ -236,11 +280,17 @@ table_shrink(struct table *table, enum table_class class, uint64_t bytes)
 {
     struct use_list *list = &table->lists[class];
     struct entry *entry = list->oldest, *newer;
-    size_t removed = 0;
+    size_t removed = 0, spared = 0;
 
     while (entry != NULL && list->bytes > bytes) {
         newer = entry->newer;
-        if (entry->load == NULL) {
+        if (entry->used && spared++ < SPARED_MAX) {
+            entry->used = false;
+            unlink_use(table, entry);
+            link_use(table, entry);
+            if (newer == NULL)
+                newer = entry; /* it was and is the youngest: its turn */
+        } else if (entry->load == NULL) {
             table_remove(table, entry);
             removed++;
         }
