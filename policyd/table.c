@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Open addressing, the hash beside the pointer: with very many users each line
- * of memory that is looked at costs as much as a hundred instructions, and so
- * finding an entry mostly takes one line of the table and then its own.
+ * With very many users each line of memory that is looked at costs as much as
+ * some hundred instructions. So this is open addressing with the hash beside
+ * the pointer, and a slot tells where the record is as well: entry and record
+ * are fetched at the same time, and that is all there is to fetch.
  */
 #include "config.h"
 
@@ -26,9 +27,11 @@ struct use_list {
 };
 
 struct slot {
-    uint64_t hash;
+    uint32_t hash;
+    int32_t record;      /* how far from the entry, in UNITs; 0: not told */
     struct entry *entry; /* NULL: free */
 };
+#define UNIT 16 /* what malloc(3) aligns to: 31 bits of these reach far */
 
 struct table {
     struct slot *slots;
@@ -93,34 +96,70 @@ table_free(struct table **table)
     free(old);
 }
 
+static uint32_t
+hash_name(const struct table *table, const char *name, size_t len)
+{
+    return (uint32_t) siphash(&table->key, name, len);
+}
+
+/* A guess: what is there is not read before it is looked up. */
+static void
+prefetch(const struct slot *slot)
+{
+    intptr_t record = (intptr_t) slot->entry + (intptr_t) slot->record * UNIT;
+
+    __builtin_prefetch(slot->entry->name);
+    if (slot->record != 0)
+        record_prefetch((const struct record *) record);
+}
+
 /* The slot of the name, or the free one that would be its. */
 static struct slot *
-find_slot(const struct table *table, uint64_t hash, const char *name,
+find_slot(const struct table *table, uint32_t hash, const char *name,
           size_t len)
 {
     size_t i = hash & (table->size - 1);
-    const struct entry *entry;
+    struct slot *slot;
 
-    while ((entry = table->slots[i].entry) != NULL
-           && (table->slots[i].hash != hash || entry->name_len != len
-               || memcmp(entry->name, name, len) != 0))
+    while ((slot = &table->slots[i])->entry != NULL) {
+        if (slot->hash == hash) {
+            prefetch(slot);
+            if (slot->entry->name_len == len
+                && memcmp(slot->entry->name, name, len) == 0)
+                break;
+        }
         i = (i + 1) & (table->size - 1);
-    return &table->slots[i];
+    }
+    return slot;
+}
+
+static struct slot *
+slot_of(const struct table *table, const struct entry *entry)
+{
+    return find_slot(table, hash_name(table, entry->name, entry->name_len),
+                     entry->name, entry->name_len);
 }
 
 struct entry *
 table_find(const struct table *table, const char *name, size_t len)
 {
-    uint64_t hash = siphash(&table->key, name, len);
-    struct entry *entry = find_slot(table, hash, name, len)->entry;
+    return find_slot(table, hash_name(table, name, len), name, len)->entry;
+}
 
-    if (entry != NULL && entry->record != NULL)
-        record_prefetch(entry->record);
-    return entry;
+/* Tells the slot of the entry where its record is. */
+static void
+note_record(struct table *table, const struct entry *entry)
+{
+    intptr_t distance = (intptr_t) entry->record - (intptr_t) entry;
+
+    if (entry->record == NULL || distance / UNIT > INT32_MAX
+        || distance / UNIT < INT32_MIN)
+        distance = 0;
+    slot_of(table, entry)->record = (int32_t) (distance / UNIT);
 }
 
 static void
-place(struct slot *slots, size_t size, const struct slot *slot)
+put_slot(struct slot *slots, size_t size, const struct slot *slot)
 {
     size_t i = slot->hash & (size - 1);
 
@@ -144,7 +183,7 @@ make_room_for_one(struct table *table)
         return table->count + 1 < table->size;
     for (i = 0; i < table->size; i++)
         if (table->slots[i].entry != NULL)
-            place(slots, size, &table->slots[i]);
+            put_slot(slots, size, &table->slots[i]);
     free(table->slots);
     table->slots = slots;
     table->size = size;
@@ -206,7 +245,7 @@ link_use(struct table *table, struct entry *entry)
 struct entry *
 table_add(struct table *table, const char *name, size_t len)
 {
-    uint64_t hash = siphash(&table->key, name, len);
+    uint32_t hash = hash_name(table, name, len);
     struct entry *entry;
     struct slot *slot;
 
@@ -218,8 +257,7 @@ table_add(struct table *table, const char *name, size_t len)
     entry->name_len = (uint8_t) len;
     memcpy(entry->name, name, len);
     slot = find_slot(table, hash, name, len);
-    slot->hash = hash;
-    slot->entry = entry;
+    *slot = (struct slot){.hash = hash, .entry = entry};
     table->count++;
     entry->class = TABLE_UNKNOWN; /* until it is known to be a user */
     link_use(table, entry);
@@ -230,9 +268,7 @@ table_add(struct table *table, const char *name, size_t len)
 void
 table_remove(struct table *table, struct entry *entry)
 {
-    uint64_t hash = siphash(&table->key, entry->name, entry->name_len);
-
-    free_slot(table, find_slot(table, hash, entry->name, entry->name_len));
+    free_slot(table, slot_of(table, entry));
     table->count--;
     unlink_use(table, entry);
     free_entry(entry);
@@ -265,6 +301,7 @@ table_account(struct table *table, struct entry *entry)
     else
         entry->class = TABLE_UNKNOWN;
     link_use(table, entry);
+    note_record(table, entry);
 }
 
 void
