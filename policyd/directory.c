@@ -119,6 +119,12 @@ lacks_sender(const struct directory *directory, const struct entry *entry,
            && entry->record != NULL && record_partial(entry->record);
 }
 
+void
+directory_expect(struct directory *directory, const char *name, size_t len)
+{
+    table_expect(directory->table, name, len);
+}
+
 bool
 directory_peek(struct directory *directory,
                const struct directory_question *question, uint64_t now,

@@ -232,7 +232,7 @@ handle(void *context, struct conn *conn, char *buf,
        const struct attr_value *values, const char **error_r)
 {
     struct policy *policy = context;
-    struct question question = {policy, conn, {{0}}, clock_boot_ns()};
+    struct question question = {policy, conn, {{0}}, 0};
     struct decide_facts facts = {.state = DECIDE_NOT_ASKED};
     struct decide_request request;
     struct decide_verdict verdict;
@@ -249,6 +249,9 @@ handle(void *context, struct conn *conn, char *buf,
         *error_r = "not a request=" REQUEST_WORD;
         return SERVER_CLOSE;
     }
+    directory_expect(policy->directory, question.value[USERNAME].text,
+                     question.value[USERNAME].len);
+    question.began = clock_boot_ns();
     request = request_of(&question);
     decide(&policy->options, &request, &facts, 0, &verdict);
     if (verdict.action == DECIDE_ASK) {

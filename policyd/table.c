@@ -10,6 +10,7 @@
 #include "policyd/proof.h"
 #include "policyd/siphash.h"
 #include "policyd/table.h"
+#include "lib/addr.h"
 #include "lib/record.h"
 #include "lib/secret.h"
 
@@ -37,6 +38,11 @@ struct table {
     struct slot *slots;
     size_t size, count; /* size is a power of two, and more than count */
     struct siphash_key key;
+    struct {
+        uint32_t hash;
+        size_t len;
+        char name[NAME_MAX_LEN];
+    } expected;
     struct use_list lists[TABLE_CLASSES];
 };
 
@@ -99,7 +105,24 @@ table_free(struct table **table)
 static uint32_t
 hash_name(const struct table *table, const char *name, size_t len)
 {
+    if (len == table->expected.len
+        && memcmp(name, table->expected.name, len) == 0)
+        return table->expected.hash;
     return (uint32_t) siphash(&table->key, name, len);
+}
+
+void
+table_expect(struct table *table, const char *name, size_t len)
+{
+    uint32_t hash;
+
+    if (len == 0 || len > sizeof(table->expected.name))
+        return;
+    hash = hash_name(table, name, len);
+    __builtin_prefetch(&table->slots[hash & (table->size - 1)]);
+    table->expected.hash = hash;
+    table->expected.len = len;
+    memcpy(table->expected.name, name, len);
 }
 
 /* A guess: what is there is not read before it is looked up. */

@@ -56,6 +56,10 @@ struct table_answer {
 struct table *table_new(void);
 void table_free(struct table **table);
 
+/* That name is going to be looked for: has the memory where it will be found
+ * fetched while other things are done. A guess, which costs little if wrong. */
+void table_expect(struct table *table, const char *name, size_t len);
+
 struct entry *table_find(const struct table *table, const char *name,
                          size_t len);
 
