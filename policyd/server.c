@@ -47,7 +47,7 @@ struct conn {
     struct attr_reader reader;
     char *kept; /* input from the first byte of an unfinished block on */
     size_t kept_len, kept_size; /* never over ATTR_BLOCK_MAX */
-    char *reply; /* while it is being written */
+    unsigned int writes; /* of replies, that have not left yet */
 
     void (*cancel)(void *waiting);
     void *waiting;
@@ -152,7 +152,6 @@ on_closed(uv_handle_t *handle)
 
     release(conn->server);
     forget_kept(conn);
-    free(conn->reply);
     free(conn);
 }
 
@@ -183,19 +182,25 @@ conn_close(struct conn *conn, const char *reason)
 
 static void conn_continue(struct conn *conn);
 
-static void
-on_written(uv_write_t *write, int status)
-{
-    struct conn *conn = write->data;
+/* Replies on their way. One that was waited for may come while the ones before
+ * it have not left, so a connection has two of these at most. */
+struct write {
+    uv_write_t uv; /* first: libuv hands it back */
+    char text[];
+};
 
-    free(write);
+static void
+on_written(uv_write_t *uv, int status)
+{
+    struct conn *conn = uv->data;
+
+    free((struct write *) uv);
+    conn->writes--;
     if (conn->closing)
         return;
-    free(conn->reply);
-    conn->reply = NULL;
     if (status != 0)
         conn_close(conn, NULL);
-    else
+    else if (conn->writes == 0)
         conn_continue(conn);
 }
 
@@ -211,23 +216,23 @@ stop_reading(struct conn *conn)
 static void
 write_later(struct conn *conn, const char *text, size_t len)
 {
-    uv_write_t *write = malloc(sizeof(*write));
+    struct write *write = malloc(sizeof(*write) + len);
     uv_buf_t buf;
 
-    conn->reply = malloc(len);
-    if (write == NULL || conn->reply == NULL) {
-        free(write);
+    if (write == NULL) {
         conn_close(conn, "out of memory");
         return;
     }
-    memcpy(conn->reply, text, len);
-    buf = uv_buf_init(conn->reply, (unsigned int) len);
-    write->data = conn;
+    memcpy(write->text, text, len);
+    buf = uv_buf_init(write->text, (unsigned int) len);
+    write->uv.data = conn;
     stop_reading(conn);
     list_move(conn, &conn->server->writing);
-    if (uv_write(write, &conn->uv.stream, &buf, 1, on_written) != 0) {
+    if (uv_write(&write->uv, &conn->uv.stream, &buf, 1, on_written) != 0) {
         free(write);
         conn_close(conn, NULL);
+    } else {
+        conn->writes++;
     }
 }
 
@@ -326,7 +331,7 @@ handle_block(struct conn *conn, char *block)
         return false;
     if (OUTPUT_SIZE - server->output_len < REPLY_MAX)
         flush(conn);
-    return !conn->closing && conn->reply == NULL;
+    return !conn->closing && conn->writes == 0;
 }
 
 /* Takes the blocks there are in buf and keeps the rest. */
@@ -369,7 +374,7 @@ settle(struct conn *conn)
 {
     struct server *server = conn->server;
 
-    if (conn->closing || conn->reply != NULL)
+    if (conn->closing || conn->writes > 0)
         return;
     if (conn->busy) {
         stop_reading(conn);
@@ -454,7 +459,7 @@ conn_reply(struct conn *conn, const char *reply, size_t len)
     if (conn->handling)
         return;
     flush(conn);
-    if (!conn->closing && conn->reply == NULL)
+    if (!conn->closing && conn->writes == 0)
         conn_continue(conn);
 }
 
