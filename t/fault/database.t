@@ -3,7 +3,7 @@
 #
 # Whatever becomes of the database: an answer within five seconds, never a
 # permit for what is not granted, never a refusal for good of what is, and
-# right answers two seconds after it is over.
+# right answers two seconds after it is over. The cases P17, P19, P20 and P22.
 use strict;
 use warnings;
 
@@ -13,6 +13,7 @@ use lib "$FindBin::Bin/..";
 use Test::More;
 
 use Emailing qw(within);
+use Emailing::Case qw(case);
 use Emailing::Daemon::Database ();
 use Emailing::Daemon::Outage ();
 
@@ -24,6 +25,7 @@ my $outage = Emailing::Daemon::Outage->new($db, $d);
 $outage->after('nothing');
 
 # Hung, the postmaster as well.
+case 'P19';
 my @processes = $db->processes;
 kill STOP => @processes;
 $outage->during('hung', 3, 0);
@@ -47,6 +49,7 @@ ok $d->count('not following: FATAL: +terminating connection'),
 $outage->after('backends ended');
 
 # The user's row and the tables locked.
+case 'P20';
 open my $psql, '|-', "$db->{pg}{bin}/psql", '-XqAt', '-h', $db->dir, '-U',
     'postgres', 'mail' or die;
 $psql->autoflush;
@@ -60,6 +63,8 @@ $outage->after('table locked');
 close $psql;
 
 # -- what the database refuses ----------------------------------------------------------
+
+case 'P22';
 
 sub refused {
     my ($name, $break, $mend) = @_;
@@ -92,6 +97,7 @@ is $d->count('db: gone') - $d->count('db: back'), 0,
     'it was gone as often as it was back';
 is $d->stop, 0, 'the same policyd from first to last';
 
+case 'P17';
 # -- started without a database ------------------------------------------------------------
 
 $db->stop;

@@ -1,12 +1,13 @@
 #!/usr/bin/perl
 # SPDX-License-Identifier: MIT
 # Every failure: its exit status, one message, nothing half done; hostile
-# arguments; a database that hangs.
+# arguments; a database that hangs. The cases M2, M3 and M6.
 use strict;
 use warnings;
 
 use FindBin;
 use lib "$FindBin::Bin/..";
+use Emailing::Case qw(case);
 use EmailingPg;
 use IO::Handle;
 use Socket;
@@ -29,6 +30,7 @@ sub fails {
 }
 
 # Before there is a schema.
+case 'M3';
 %as = ();
 fails(78, qr/schema status/, qw(list users));
 fails(78, qr/schema init/, qw(schema upgrade));
@@ -56,6 +58,7 @@ fails(64, qr/usage: grant domain/, qw(grant domain a.b to c with));
 fails(64, qr/no such command/, qw(help nonsense));
 
 # 65: the rule and the character.
+case 'M2';
 fails(65, qr/'a'b': .* ''' at byte 2/, qw(add user), "a'b");
 fails(65, qr/'\\x1b' at byte 2/, qw(add user), "a\e[31mb");
 fails(65, qr/'\\x20' at byte 2/, qw(add user), 'a b');
@@ -76,7 +79,10 @@ fails(65, qr/1 to 511 bytes/, {stdin => 'x' x 512}, qw(passwd test1));
 fails(65, qr/1 to 511 bytes/, {stdin => "a\0b\n"}, qw(passwd test1));
 fails(65, qr/no password/, qw(passwd test1));
 
+is checksum(), $before, 'nothing was stored';
+
 # 67, 73
+case 'M3';
 for my $words ('del user nobody', 'del address n@o.b', 'del domain no.body',
     'show user nobody', 'show address n@o.b', 'show domain no.body',
     'grant address a@test1.com to nobody', 'grant address n@o.b to test1',
@@ -143,6 +149,7 @@ if (-w '/dev/full') {
 }
 
 # 75: no server, one that does not answer, one that stops.
+case 'M6';
 my $fast = $pg->conf("database_timeout = 1\n");
 fails(75, qr/database: /, {env => {PGHOST => '/nowhere'}}, qw(list users));
 socket my $silent, PF_INET, SOCK_STREAM, 0 or die $!;

@@ -15,9 +15,11 @@ use Test::More;
 use Time::HiRes qw(sleep);
 
 use Emailing qw(build within);
+use Emailing::Case qw(case);
 use Emailing::Daemon::Database ();
 use Emailing::Daemon::Outage ();
 
+case 'P18';
 my $long = $ENV{EMAILING_LONG};
 my $db = Emailing::Daemon::Database->new;
 my $proxy = $db->proxy;
