@@ -127,6 +127,13 @@ for my $case (['grant domain test1.com to test1', ''],
 # 78
 fails(78, qr/nowhere/, {conf => '/nowhere'}, qw(list users));
 fails(78, qr/:1: /, {conf => $pg->conf("nonsense = 1\n")}, qw(list users));
+my $secret = $pg->conf("conninfo = \"host=$pg->{dir} password=s3cret\"\n");
+chmod 0644, $secret;
+unlike fails(78, qr/holds a password and others may read it: chmod o-r/,
+    {conf => $secret}, qw(list users))->{err}, qr/s3cret/, 'but not which';
+chmod 0640, $secret;
+is $pg->mailadmin({%as, conf => $secret}, qw(list users))->{status}, 0,
+    'a password that others cannot read';
 my $help = EmailingPg::run('', {MAILADMIN_CONF => '/nowhere'},
     EmailingPg::program(), 'help');
 is $help->{status}, 0, 'help needs no configuration';
