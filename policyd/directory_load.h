@@ -22,7 +22,7 @@ struct directory {
     struct table *table;
     struct directory_options options;
     struct directory_counts counts;
-    bool live;
+    uint64_t heard; /* clock_boot_ms(); 0: changes are not followed */
     int64_t counter;
     uint32_t generation; /* records of an earlier one are dropped ones */
     struct load *senders; /* loads for a sender that are out */
