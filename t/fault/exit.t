@@ -167,6 +167,31 @@ my $start = time;
 fails(75, qr/no connection within 5 s/,
     {env => {PGHOST => '127.0.0.1', PGPORT => $port}}, qw(list users));
 cmp_ok time - $start, '<', 10, 'in time';
+
+# One that answers with a byte now and then, and never comes to an end.
+my $drip = fork // die $!;
+if ($drip == 0) {
+    $SIG{PIPE} = 'IGNORE';
+    while (accept my $client, $silent) {
+        sysread $client, my $startup, 10_000;
+        # Logged in; ready for a query; a notice of 100,000 bytes.
+        syswrite $client, pack('a N N', 'R', 8, 0) . pack('a N a', 'Z', 5, 'I');
+        sysread $client, my $query, 10_000;
+        syswrite $client, pack 'a N', 'N', 100_000;
+        for (1 .. 100) {
+            syswrite $client, 'x' or last;
+            select undef, undef, undef, 0.3;
+        }
+    }
+    exit;
+}
+$start = time;
+fails(75, qr/no answer within 1000 ms/, {conf => $fast,
+    env => {PGHOST => '127.0.0.1', PGPORT => $port, PGSSLMODE => 'disable',
+        PGGSSENCMODE => 'disable'}}, qw(list users));
+cmp_ok time - $start, '<', 15, 'a server that drips: in time';
+kill TERM => $drip;
+waitpid $drip, 0;
 close $silent;
 
 sub with_lock {
