@@ -204,6 +204,16 @@ obstacle('a socket of a full process', sub {
     return [$full, @waiting];
 }, qr/another process/);
 
+# The name that a socket is bound under at first, and renamed from.
+my $draft = prepare(user => 'root', socket_group => 'root');
+my $folder = "$draft->{options}{queue_directory}/emailing";
+mkdir $folder or die $!;
+fails('a file in the way', $draft, 73, qr/cannot bind "policy"/,
+      wrap => ['sh', '-c', 'echo x >"$0/.policy.$$"; exec "$@"', $folder]);
+my @left = glob "$folder/.policy.*";
+is scalar @left, 1, 'a file in the way: is there still';
+is -s $left[0], 2, '... with what it holds';
+
 my $linked = prepare(user => 'root', socket_group => 'root');
 my $elsewhere = File::Temp->newdir;
 symlink "$elsewhere", "$linked->{options}{queue_directory}/emailing" or die;
