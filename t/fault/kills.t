@@ -3,7 +3,8 @@
 #
 # Backends and postmasters killed outright, one after the other; then a network
 # that fails in another way every moment, under questions and changes at random.
-# EMAILING_LONG=1 kills 50 times and asks 100,000 questions.
+# EMAILING_LONG=1 kills 50 times, EMAILING_DECISIONS=1000000 asks as many
+# questions. The case P18.
 use strict;
 use warnings;
 
@@ -58,32 +59,70 @@ is $d->count('db: gone') - $d->count('db: back'), 0,
 # -- all faults at random ----------------------------------------------------------------
 
 my @modes = qw(pass delay hole hole-down refuse reset truncate half-open garble);
-my %env = %{ $db->owner_env };
-my $out = "$d->{dir}/decisions";
-my $pid = fork // die "fork: $!";
-if ($pid == 0) {
-    @ENV{ keys %env } = values %env;
-    open STDOUT, '>', $out;
-    open STDERR, '>&', \*STDOUT;
-    exec build() . '/t/policyd/decisions', "$d->{dir}/emailing/policy",
-        $long ? 100_000 : 8_000, 5000, 1, int rand 1e9
-        or POSIX::_exit(127);
+
+sub policyd_backends {
+    return split ' ', $db->sql(q{SELECT pid FROM pg_stat_activity
+        WHERE usename = 'emailing_policyd'});
 }
-my ($switched, $status) = 0;
-until (waitpid $pid, WNOHANG) {
-    $proxy->mode($modes[rand @modes], rand() < 0.3 ? 'listen' : 'all');
+
+# Something that lasts less than half a second.
+sub some_fault {
+    my $which = int rand 12;
+    if ($which == 0) {
+        kill TERM => policyd_backends();
+    } elsif ($which == 1) {
+        kill HUP => $d->pid;
+    } elsif ($which < 4) {
+        my @pids = $which == 2 ? $d->pid : policyd_backends();
+        kill STOP => @pids;
+        sleep rand 0.4;
+        kill CONT => @pids;
+    } else {
+        $proxy->mode($modes[rand @modes], rand() < 0.3 ? 'listen' : 'all');
+        sleep rand 0.4;
+        $proxy->mode('pass');
+    }
     sleep rand 0.4;
-    $proxy->mode('pass');
-    sleep rand 0.4;
-    $switched++;
+    return;
 }
-$status = $?;
-open my $file, '<', $out or die $!;
-my $text = do { local $/; <$file> };
-is $status, 0, 'decisions ends well' or diag $text;
-my %n = $text =~ /(asked|changed|deferred|wrong) (\d+)/g;
-is $n{wrong}, 0, "of $n{asked} answers under $switched faults none was wrong";
-cmp_ok $n{asked} - $n{deferred}, '>', 1000, 'many were not deferred';
+
+# So many questions that are answered, each by what was so at some moment of the
+# time before it; while the database is away what is known may answer for
+# longer, if stale records may.
+sub under_faults {
+    my ($count, $window, $max_stale) = @_;
+    $d->reload(max_stale => $max_stale);
+    my %env = %{ $db->owner_env };
+    my $out = "$d->{dir}/decisions$max_stale";
+    my $seed = int rand 1e9;
+    my $pid = fork // die "fork: $!";
+    if ($pid == 0) {
+        @ENV{ keys %env } = values %env;
+        open STDOUT, '>', $out;
+        open STDERR, '>&', \*STDOUT;
+        exec build() . '/t/policyd/decisions', "$d->{dir}/emailing/policy",
+            $count, $window, 1, $seed or POSIX::_exit(127);
+    }
+    my $faults = 0;
+    until (waitpid $pid, WNOHANG) {
+        some_fault();
+        $faults++;
+    }
+    my $status = $?;
+    open my $file, '<', $out or die $!;
+    my $text = do { local $/; <$file> };
+    is $status, 0, 'decisions ends well' or diag "seed $seed: $text";
+    my %n = $text =~ /(asked|changed|deferred|wrong) (\d+)/g;
+    is $n{wrong}, 0, "max_stale $max_stale: of $n{asked} answers,"
+        . " $n{deferred} deferred, under $faults faults and $n{changed}"
+        . ' changes none was wrong';
+    cmp_ok $n{asked} - $n{deferred}, '>=', $count, 'many were not deferred';
+    return;
+}
+
+my $count = $ENV{EMAILING_DECISIONS} || 8_000;
+under_faults($count, 5000, 0);
+under_faults($count, 9000, 300);
 $proxy->mode('pass');
 ok $d->ready, 'followed again';
 is $d->stop, 0, 'the same policyd from first to last';
