@@ -97,7 +97,12 @@ sub secret_data {
 sub make_volume {
     my ($self, $pod, $volume) = @_;
     my $dir = "$pod->{dir}/volumes/$volume->{name}";
-    known("volume $volume->{name}", $volume, qw(name emptyDir secret));
+    known("volume $volume->{name}", $volume, qw(name emptyDir secret configMap));
+    if (my $map = $volume->{configMap}) {
+        known("configMap of $volume->{name}", $map, 'name');
+        write_files($dir, $self->object(ConfigMap => $map->{name})->{data});
+        return $dir;
+    }
     if (my $secret = $volume->{secret}) {
         known("secret of $volume->{name}", $secret, 'secretName');
         write_files($dir, $self->secret_data($secret->{secretName}));
@@ -367,10 +372,13 @@ sub start {
     return $pod;
 }
 
-# run_job NAME: tries as often as the Job allows; its log
+# run_job NAME, KIND: tries as often as the Job, or the CronJob's, allows; its
+# log
 sub run_job {
-    my ($self, $name) = @_;
-    my $job = $self->object(Job => $name);
+    my ($self, $name, $kind) = @_;
+    my $job = $self->object($kind // 'Job', $name);
+    $job = { metadata => $job->{metadata}, %{ $job->{spec}{jobTemplate} } }
+        if $job->{spec}{jobTemplate};
     my $pod = $self->make_pod($job, $name, $job->{spec}{template}{spec});
     my ($container) = @{ $pod->{spec}{containers} };
     my ($status, $out);

@@ -12,11 +12,11 @@ use lib "$FindBin::Bin/..";
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-use Emailing::Cluster qw(slurp spew within);
+use Emailing::Cluster qw(figure slurp spew within);
 
 my $c = Emailing::Cluster->up;
 my $k = $c->kubelet;
-my $password = 'correct horse';
+my $password = $c->password;
 
 sub queue {
     my ($pod) = @_;
@@ -31,7 +31,7 @@ sub subject { return grep { /^Subject: \Q$_[0]\E$/m } $c->received(0) }
 my $began = time;
 my $relay = $k->start(StatefulSet => 'relay', 0);
 my $first = time - $began;
-diag sprintf 'pod start to first 220: %.1f s', $first;
+figure(sprintf 'pod start to first 220: %.1f s', $first);
 cmp_ok $first, '<', 30, 'the relay serves without a database';
 $c->start_provider;
 ok !$k->ready($relay), '... but is not ready for clients';
