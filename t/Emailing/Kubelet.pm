@@ -372,14 +372,15 @@ sub start {
     return $pod;
 }
 
-# run_job NAME, KIND: tries as often as the Job, or the CronJob's, allows; its
-# log
+# run_job NAME, kind => 'CronJob', as => POD: tries as often as the Job, or that
+# of the CronJob, allows; its log
 sub run_job {
-    my ($self, $name, $kind) = @_;
-    my $job = $self->object($kind // 'Job', $name);
+    my ($self, $name, %args) = @_;
+    my $job = $self->object($args{kind} // 'Job', $name);
     $job = { metadata => $job->{metadata}, %{ $job->{spec}{jobTemplate} } }
         if $job->{spec}{jobTemplate};
-    my $pod = $self->make_pod($job, $name, $job->{spec}{template}{spec});
+    my $pod = $self->make_pod($job, $args{as} // $name,
+                              $job->{spec}{template}{spec});
     my ($container) = @{ $pod->{spec}{containers} };
     my ($status, $out);
     for (0 .. $job->{spec}{backoffLimit} // 6) {

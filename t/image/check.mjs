@@ -347,6 +347,22 @@ function checkSelecting(object, pods) {
     return undefined;
 }
 
+function checkNetwork(object) {
+    for (const rule of object.spec.ingress ?? [])
+        if (!rule.from?.length)
+            fault('ingress', 'is from anywhere');
+    for (const rule of [...(object.spec.ingress ?? []),
+        ...(object.spec.egress ?? [])])
+        if (!rule.ports?.length)
+            fault('ports', 'are all of them');
+}
+
+function checkSettings(object) {
+    for (const [k, v] of Object.entries(object.data ?? {}))
+        if (/PASSWORD$/.test(k) || /:\/\/[^/?]*:[^/?]*@|password=/.test(v))
+            fault(`data.${k}`, 'a secret that is not in a Secret');
+}
+
 function checkScaling(object, workloads) {
     const target = object.spec.scaleTargetRef;
     const found = workloads.find((w) => w.kind === target.kind
@@ -398,6 +414,10 @@ async function checkFile(path) {
         if (['Service', 'NetworkPolicy', 'PodDisruptionBudget',
             'PodMonitoring'].includes(object.kind))
             checkSelecting(object, pods);
+        if (object.kind === 'NetworkPolicy')
+            checkNetwork(object);
+        if (object.kind === 'ConfigMap')
+            checkSettings(object);
         if (object.kind === 'HorizontalPodAutoscaler')
             checkScaling(object, workloads);
         if (object.kind === 'Namespace' && object.metadata.labels?.[

@@ -125,6 +125,11 @@ my %planted = (
         qr/no default deny/],
     'secret in the open' => [qr/name: RELAYHOST_PASSWORD_FILE/,
         'name: RELAYHOST_PASSWORD', qr/a secret in the environment/],
+    'secret among settings' => [qr{//emailing_policyd\@},
+        '//emailing_policyd:x@', qr/a secret that is not in a Secret/],
+    'open to everybody' => [
+        qr/  - from:\n    - namespaceSelector:\n.*?\n    ports:/s,
+        "  - ports:", qr/NetworkPolicy\/\w+: ingress: is from anywhere/],
     'no pod security' => [qr/enforce: baseline/, 'enforce: privileged',
         qr/pod security is not enforced/],
 );

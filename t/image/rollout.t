@@ -45,8 +45,11 @@ my $sum = $senders->sum;
 figure("roll-out, $clients clients: " . Emailing::Senders::text($sum));
 is_deeply $sum->{lost}, [], 'no accepted message is lost';
 is_deeply $sum->{twice}, [], 'and none arrives twice';
-is_deeply [grep { !/^421 4\.3\.2 .*shutting down/ } keys %{ $sum->{others} }],
-    [], 'clients were only turned away by the shutdown';
+my $reason = qr/^421 4\.3\.2 .*shutting down/;
+# Postfix waits for no client more than 10 seconds when all its processes serve.
+$reason = qr/$reason|421 4\.4\.2 .*timeout exceeded/ if $clients > 20;
+is_deeply [grep { !/$reason/ } keys %{ $sum->{others} }], [],
+    'clients were only turned away by the shutdown';
 SKIP: {
     skip 'the provider is slower than the clients', 1 if $clients > 20;
     is $sum->{delivered}, $accepted, 'all have arrived';
