@@ -443,6 +443,19 @@ sub remove {
     return;
 }
 
+# complain: what the containers said last, for a test that failed
+sub complain {
+    my ($self) = @_;
+    for my $pod (values %{ $self->{pods} }) {
+        for my $container (@{ $pod->{running} }) {
+            my @lines = split /\n/, $self->logs($pod, $container->{name});
+            splice @lines, 0, -40 if @lines > 40;
+            print STDERR "# $pod->{name} $container->{name}: $_\n" for @lines;
+        }
+    }
+    return;
+}
+
 sub remove_all {
     my ($self) = @_;
     $self->remove($_) for values %{ $self->{pods} };

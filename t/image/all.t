@@ -127,6 +127,9 @@ unlike in_container($all, 'sh', '-c', 'cat /proc/[0-9]*/cmdline | tr "\0" " "'),
 unlike in_container($all, 'sh', '-c', 'for p in /proc/[0-9]*; do '
     . 'grep -q smtpd $p/comm && tr "\0" "\n" <$p/environ; done; true'),
     qr/of-a-toy/, '... nor in what Postfix inherits';
+$k->podman(qw(kill -s HUP all));
+ok within(10, sub { logs($all) =~ /reload -- version/ }),
+    'SIGHUP reaches what it is for';
 in_container($all, 'sh', '-c', '(sleep 0.2 &)');
 ok within(10, sub { in_container($all, 'sh', '-c',
     'cat /proc/[0-9]*/stat 2>/dev/null') !~ /^\d+ \(.*?\) Z /m }),
