@@ -104,6 +104,37 @@ plan_same_wanted(const struct plan *plan, const char *id)
     return strcmp(plan->id + STATE_DIGEST, id + STATE_DIGEST) == 0;
 }
 
+static bool
+same_secret(const struct state_item *a, const struct state_item *b)
+{
+    return a->secret == NULL || b->secret == NULL
+               ? a->secret == b->secret
+               : strcmp(a->secret, b->secret) == 0;
+}
+
+/* Whether a change of a user is one of his secrets, too. */
+static bool
+changes_secrets(const struct plan_change *change)
+{
+    struct state_item before;
+
+    if (change->operation != PLAN_CHANGE || change->after->kind != STATE_USER)
+        return false;
+    before = *change->before;
+    before.disabled = change->after->disabled;
+    return !state_equal(&before, change->after, true);
+}
+
+static const char *
+password_before(const struct plan_change *change)
+{
+    if (same_secret(change->before, change->after))
+        return "another old password";
+    return change->before->secret == NULL  ? "without a password"
+           : change->after->secret == NULL ? "with a password"
+                                           : "another password";
+}
+
 /* What was before, of that which is another now. */
 static void
 write_before(FILE *out, const struct plan_change *change, bool secrets)
@@ -121,11 +152,8 @@ write_before(FILE *out, const struct plan_change *change, bool secrets)
         between = ", ";
     }
     if (before->kind == STATE_USER) {
-        struct state_item other = *before;
-
-        other.disabled = after->disabled;
-        if (secrets && !state_equal(&other, after, true))
-            fprintf(out, "%sanother password", between);
+        if (secrets && changes_secrets(change))
+            fprintf(out, "%s%s", between, password_before(change));
     } else if (before->ends != after->ends || before->until != after->until) {
         fprintf(out, "%s%s", between, before->ends ? "until " : "without end");
         if (before->ends)
@@ -264,10 +292,11 @@ plan_json(const struct plan *plan)
 
         json_array_append_new(
             changes,
-            json_pack("{s:s, s:s, s:o, s:o}", "change",
+            json_pack("{s:s, s:s, s:b, s:o, s:o}", "change",
                       operations[change->operation], "object",
                       kinds[after != NULL ? after->kind : before->kind],
-                      "before",
+                      "secret_changed",
+                      plan->secrets && changes_secrets(change), "before",
                       before != NULL ? plan_item_json(before, false)
                                      : json_null(),
                       "after",
