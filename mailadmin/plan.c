@@ -41,23 +41,27 @@ compare(const struct state *current, const struct state *wanted,
     bool done = true;
 
     while (done && (c < current->count || w < wanted->count)) {
-        const struct state_item *before = &current->items[c];
-        const struct state_item *after = &wanted->items[w];
-        int order = c == current->count  ? 1
-                    : w == wanted->count ? -1
-                                         : state_compare(before, after);
+        const struct state_item *before = NULL, *after = NULL;
+        int order = 0;
 
-        if (order <= 0) {
+        if (c < current->count)
+            before = &current->items[c];
+        if (w < wanted->count)
+            after = &wanted->items[w];
+        if (before != NULL && after != NULL)
+            order = state_compare(before, after);
+        if (order < 0)
+            after = NULL;
+        else if (order > 0)
+            before = NULL;
+        if (before != NULL) {
             plan->before[before->kind]++;
             c++;
         }
-        if (order >= 0)
+        if (after != NULL)
             w++;
-        if (order < 0)
-            done = add_change(plan, before, NULL);
-        else if (order > 0)
-            done = add_change(plan, NULL, after);
-        else if (!state_equal(before, after, plan->secrets))
+        if (before == NULL || after == NULL
+            || !state_equal(before, after, plan->secrets))
             done = add_change(plan, before, after);
     }
     return done;
@@ -201,10 +205,13 @@ write_totals(FILE *out, const struct plan *plan, const char *name,
         for (o = 0; o < PLAN_OPERATIONS; o++)
             totals[o] += plan->totals[kind][o];
     }
-    if (totals[PLAN_ADD] + totals[PLAN_CHANGE] + totals[PLAN_DELETE] > 0)
-        fprintf(out, "%s: %zu to add, %zu to change, %zu of %zu to delete\n",
-                name, totals[PLAN_ADD], totals[PLAN_CHANGE],
-                totals[PLAN_DELETE], before);
+    if (totals[PLAN_ADD] + totals[PLAN_CHANGE] + totals[PLAN_DELETE] == 0)
+        return;
+    fprintf(out, "%s: %zu to add, %zu to change, %zu", name, totals[PLAN_ADD],
+            totals[PLAN_CHANGE], totals[PLAN_DELETE]);
+    if (totals[PLAN_DELETE] > 0)
+        fprintf(out, " of %zu", before);
+    fputs(" to delete\n", out);
 }
 
 void

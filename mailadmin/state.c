@@ -185,7 +185,7 @@ state_grants(const struct state *state, const char *user, size_t *count_r)
     while (at < state->count && strcmp(state->items[at].user, user) == 0)
         at++;
     *count_r = at - first;
-    return state->items + first;
+    return first < state->count ? &state->items[first] : NULL;
 }
 
 /* A text cannot be taken for the end of another and the begin of a third. */

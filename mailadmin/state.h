@@ -74,7 +74,7 @@ const struct state_item *state_find(const struct state *state,
                                     enum state_kind kind, const char *text,
                                     const char *user);
 
-/* The grants of a user: the first, and their number. */
+/* The grants of a user: the first, and their number, which may be 0. */
 const struct state_item *state_grants(const struct state *state,
                                       const char *user, size_t *count_r);
 

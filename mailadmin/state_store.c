@@ -169,7 +169,7 @@ state_lock(struct db *db)
 {
     enum status status;
 
-    status = db_script(db, "SET LOCAL lock_timeout = '10s'");
+    status = db_script(db, "SET LOCAL lock_timeout = '5s'");
     if (status == STATUS_OK)
         status = db_script(
             db, "LOCK TABLE public.emailing_users, public.emailing_addresses,"
@@ -180,7 +180,7 @@ state_lock(struct db *db)
         && strcmp(db_sqlstate(db), "55P03") == 0)
         return db_fail(db, status,
                        "someone else has changed permissions and not "
-                       "committed it for 10 s; nothing done");
+                       "committed it for 5 s; nothing done");
     return status;
 }
 
