@@ -181,8 +181,8 @@ command_apply(struct session *session, const struct arguments *arguments)
     enum status status;
 
     if (job.id != NULL && !plan_is_id(job.id))
-        return session_say(session, STATUS_USAGE,
-                           "no ID of a plan: it is the last line of what "
+        return session_say(session, STATUS_DATA,
+                           "bad ID of a plan: it is in the last line of what "
                            "mailadmin plan prints");
     status = state_read(session, job.path, &job.wanted);
     if (status != STATUS_OK)

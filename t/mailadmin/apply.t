@@ -279,7 +279,8 @@ $r = run("$more\nuser third", 'apply', '-', '--plan',
 is $r->{status}, 65, 'another file: refused';
 like $r->{err}, qr/- is not what this plan was made of: .*nothing done$/,
     'with what is the matter';
-is run($more, qw(apply - --plan 1234))->{status}, 64, 'no ID';
+is run($more, 'apply', '-', '--plan', $_)->{status}, 65, "no ID: $_"
+    for '1234', $id . '0', uc $id, $id =~ tr/-/0/r, '';
 is checksum(), $before, 'nothing was changed';
 
 # A password is part of a plan only where passwords are.
