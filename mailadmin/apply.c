@@ -21,20 +21,28 @@
 /* From how many users on half of them is a lot. */
 enum { MANY_USERS = 10, NAMES_TOLD = 10 };
 
+/* NULL when out of memory. */
 static json_t *
 export_json(const struct state *state)
 {
     static const char *const names[] = {"users", "addresses", "domains",
                                         "grants", "grants"};
-    json_t *object = json_pack("{s:i}", "version", 1);
+    json_t *object = json_pack("{s:i, s:[], s:[], s:[], s:[]}", "version", 1,
+                               names[STATE_USER], names[STATE_ADDRESS],
+                               names[STATE_DOMAIN],
+                               names[STATE_GRANT_ADDRESS]);
     size_t i;
 
-    for (i = 0; i < STATE_KINDS - 1; i++)
-        json_object_set_new(object, names[i], json_array());
-    for (i = 0; i < state->count; i++)
-        json_array_append_new(
-            json_object_get(object, names[state->items[i].kind]),
-            plan_item_json(&state->items[i], state->secrets));
+    for (i = 0; i < state->count && object != NULL; i++) {
+        const struct state_item *item = &state->items[i];
+
+        if (json_array_append_new(json_object_get(object, names[item->kind]),
+                                  plan_item_json(item, state->secrets))
+            != 0) {
+            json_decref(object);
+            return NULL;
+        }
+    }
     return object;
 }
 

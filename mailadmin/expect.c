@@ -300,11 +300,12 @@ run_test(struct session *session, struct suite *suite,
         return STATUS_OK;
     }
     suite->failed++;
-    if (session->json)
-        json_array_append_new(suite->failures,
-                              failure_json(item, &verdict, &advice));
-    else
+    if (!session->json)
         print_failure(suite, item, may, &advice);
+    else if (json_array_append_new(suite->failures,
+                                   failure_json(item, &verdict, &advice))
+             != 0)
+        return session_say(session, STATUS_SYSTEM, "out of memory");
     return STATUS_OK;
 }
 

@@ -283,32 +283,34 @@ plan_item_json(const struct state_item *item, bool secrets)
     return NULL;
 }
 
-json_t *
-plan_json(const struct plan *plan)
+static json_t *
+change_json(const struct plan_change *change, bool secrets)
 {
     static const char *const operations[] = {"add", "change", "delete"};
     static const char *const kinds[] = {"user", "address", "domain", "grant",
                                         "grant"};
+    const struct state_item *before = change->before, *after = change->after;
+
+    return json_pack(
+        "{s:s, s:s, s:b, s:o, s:o}", "change", operations[change->operation],
+        "object", kinds[after != NULL ? after->kind : before->kind],
+        "secret_changed", secrets && changes_secrets(change), "before",
+        before != NULL ? plan_item_json(before, false) : json_null(), "after",
+        after != NULL ? plan_item_json(after, false) : json_null());
+}
+
+json_t *
+plan_json(const struct plan *plan)
+{
     json_t *changes = json_array();
     size_t i;
 
-    for (i = 0; i < plan->count; i++) {
-        const struct plan_change *change = &plan->changes[i];
-        const struct state_item *before = change->before;
-        const struct state_item *after = change->after;
-
-        json_array_append_new(
-            changes,
-            json_pack("{s:s, s:s, s:b, s:o, s:o}", "change",
-                      operations[change->operation], "object",
-                      kinds[after != NULL ? after->kind : before->kind],
-                      "secret_changed",
-                      plan->secrets && changes_secrets(change), "before",
-                      before != NULL ? plan_item_json(before, false)
-                                     : json_null(),
-                      "after",
-                      after != NULL ? plan_item_json(after, false)
-                                    : json_null()));
-    }
+    for (i = 0; i < plan->count; i++)
+        if (json_array_append_new(changes, change_json(&plan->changes[i],
+                                                       plan->secrets))
+            != 0) {
+            json_decref(changes);
+            return NULL;
+        }
     return json_pack("{s:s, s:o}", "plan", plan->id, "changes", changes);
 }
