@@ -331,7 +331,8 @@ run_suite(struct session *session, struct suite *suite)
                                         (int) suite->failed, "failures",
                                         suite->failures));
     else
-        printf("%zu tests, %zu failed\n", suite->count, suite->failed);
+        printf("%zu test%s, %zu failed\n", suite->count,
+               suite->count == 1 ? "" : "s", suite->failed);
     return status == STATUS_OK && suite->failed > 0 ? STATUS_REFUSED : status;
 }
 

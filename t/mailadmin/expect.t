@@ -162,6 +162,37 @@ for my $user (qw(test1 test2 off)) {
 }
 both(join("\n", @lines), 0, scalar(@lines) . ' answers of check');
 
+# -- what emailing(7) says of git -------------------------------------------------
+
+open my $page, '<', EmailingPg::source() . '/conf/man/emailing.7' or die $!;
+my ($section) = do { local $/; <$page> }
+    =~ /^\.Sh GRANTS IN GIT$(.*?)^\.Sh /ms;
+my @blocks = $section =~ /^\.Bd -literal\n(.*?)^\.Ed/msg;
+is @blocks, 4, 'its four pieces';
+$pg->database('other');
+is $pg->mailadmin({db => 'other'}, qw(schema init))->{status}, 0, 'elsewhere';
+file('mailadmin.conf', '');
+file('other.conf', "conninfo = \"dbname=other\"\n");
+$pg->mailadmin({%as, stdin => <<'END'}, '--strict');
+add user app1 --no-password
+add address billing@example.com
+grant address billing@example.com to app1
+END
+# Between the first piece and the job somebody proposes a change.
+$blocks[0] =~ s/^git add .*\n//m or fail 'git is used';
+$blocks[0] .= "echo 'user app2' >>grants\n";
+my $script = join '', "set -e\ncd $dir\nPATH="
+    . EmailingPg::program() =~ s{/mailadmin\z}{}r . ":\$PATH\n", @blocks;
+$r = EmailingPg::run($script, {%{$pg->env(%as)}, PGDATABASE => undef,
+    MAILADMIN_CONF => $pg->conf("conninfo = \"dbname=mail\"\n")}, 'sh');
+is $r->{status}, 0, 'they run' or diag $r->{out}, $r->{err};
+like $r->{out}, qr/^2 tests, 0 failed\n\+ user app2 .*\nusers: 1 to add/m,
+    'the job tests, and shows the plan';
+is $pg->psql("SELECT count(*) FROM emailing_users WHERE name = 'app2'"), 1,
+    'which is applied';
+is $pg->mailadmin({%as, db => 'other'}, 'export')->{out},
+    $pg->mailadmin(\%as, 'export')->{out}, 'and moved to another database';
+
 # A user with more grants than policyd holds.
 $pg->psql("INSERT INTO emailing_addresses (address)
     SELECT 'h' || i || '\@heavy.com' FROM generate_series(1, 11000) i;
