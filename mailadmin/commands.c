@@ -75,8 +75,8 @@ static const struct command commands[] = {
      "say whether a user may send as SENDER, why, and what would permit it",
      command_check, false, GRAMMAR_NO_CHANGE},
     {"export [--with-secrets]",
-     "write users, addresses, domains and grants as a text for plan, apply and "
-     "test, with stored passwords or without",
+     "write users, addresses, domains and grants as a text for plan, apply "
+     "and test, with stored passwords or without",
      command_export, false, GRAMMAR_NO_CHANGE},
     {"plan FILE", "say what apply would change", command_plan, false,
      GRAMMAR_NO_CHANGE},

@@ -223,7 +223,7 @@ state_digest(const struct state *state, bool secrets,
     size_t i;
 
     done = hash != NULL && EVP_DigestInit_ex(hash, EVP_sha256(), NULL)
-           && EVP_DigestUpdate(hash, secrets ? "secrets" : "", secrets ? 8 : 1);
+           && digest_text(hash, secrets ? "with secrets" : "");
     for (i = 0; i < state->count && done; i++)
         done = digest_item(hash, &state->items[i], secrets);
     done = done && EVP_DigestFinal_ex(hash, digest, NULL);
