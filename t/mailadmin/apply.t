@@ -147,7 +147,8 @@ addresses: 6 to add, 0 to change, 0 to delete
 domains: 2 to add, 0 to change, 0 to delete
 grants: 7 to add, 0 to change, 0 to delete
 plan: /m, 'in sum';
-my $last = $pg->psql('SELECT max(id) FROM emailing_audit', %plain);
+my $last = $pg->psql('SELECT coalesce(max(id), 0) FROM emailing_audit',
+    %plain);
 $r = run($plain, \%plain, qw(apply -));
 is_deeply [@$r{qw(status out err)}], [0, '', 'mailadmin: no password was set '
     . "for demo, locked, md5, odd, test1, test2: no login until passwd does\n"],
