@@ -12,6 +12,7 @@
 #include <time.h>
 
 #define UNKNOWN_TTL_MS 10000
+#define HEARD_MS 5000
 
 /* -- what is known -------------------------------------------------------- */
 
@@ -19,6 +20,13 @@ bool
 directory_usable(const struct directory *directory, const struct entry *entry)
 {
     return entry->known && entry->generation == directory->generation;
+}
+
+/* Judged by the time, not by a timer: this process may have stood still. */
+static bool
+live(const struct directory *directory, uint64_t now)
+{
+    return directory->heard != 0 && now - directory->heard < HEARD_MS;
 }
 
 static bool
@@ -29,7 +37,7 @@ fresh(const struct directory *directory, const struct entry *entry,
 
     if (entry->record == NULL && ttl > UNKNOWN_TTL_MS)
         ttl = UNKNOWN_TTL_MS;
-    return directory->live && directory->options.cache_bytes > 0
+    return live(directory, now) && directory->options.cache_bytes > 0
            && now - entry->loaded < ttl;
 }
 
@@ -184,9 +192,9 @@ directory_cancel(struct directory_wait *wait)
 /* -- changes -------------------------------------------------------------- */
 
 void
-directory_set_live(struct directory *directory, bool live)
+directory_heard(struct directory *directory, uint64_t when)
 {
-    directory->live = live;
+    directory->heard = when;
 }
 
 void
