@@ -102,18 +102,17 @@ find(const struct directory *directory, const struct user_name *user)
 /* What is at hand and fresh. */
 static bool
 answer_fresh(struct directory *directory, struct entry *entry,
-             const struct directory_question *question,
+             const struct directory_question *question, uint64_t now,
              struct decide_facts *facts_r)
 {
     const struct record *record;
 
-    if (!directory_usable(directory, entry)
-        || !fresh(directory, entry, clock_boot_ms()))
+    if (!directory_usable(directory, entry) || !fresh(directory, entry, now))
         return false;
     record = directory_record_for(entry, question);
     if (record == NULL && entry->record != NULL)
         return false;
-    table_touch(directory->table, entry);
+    table_touch(entry);
     directory_facts(record, false, facts_r);
     return true;
 }
@@ -128,14 +127,21 @@ lacks_sender(const struct directory *directory, const struct entry *entry,
            && entry->record != NULL && record_partial(entry->record);
 }
 
+void
+directory_expect(struct directory *directory, const char *name, size_t len)
+{
+    table_expect(directory->table, name, len);
+}
+
 bool
 directory_peek(struct directory *directory,
-               const struct directory_question *question,
+               const struct directory_question *question, uint64_t now,
                struct decide_facts *facts_r)
 {
     struct entry *entry = find(directory, question->user);
 
-    if (entry == NULL || !answer_fresh(directory, entry, question, facts_r)) {
+    if (entry == NULL
+        || !answer_fresh(directory, entry, question, now, facts_r)) {
         directory->counts.misses++;
         return false;
     }

@@ -60,9 +60,15 @@ void directory_free(struct directory **directory);
 void directory_set_options(struct directory *directory,
                            const struct directory_options *options);
 
-/* True: a fresh answer is at hand, in *facts_r. Allocates nothing. */
+/* A question for the user of that name, as the client gave it, comes next: see
+ * table_expect(). */
+void directory_expect(struct directory *directory, const char *name,
+                      size_t len);
+
+/* True: an answer is at hand, in *facts_r, that is fresh at now, which is
+ * clock_boot_ms(). Allocates nothing. */
 bool directory_peek(struct directory *directory,
-                    const struct directory_question *question,
+                    const struct directory_question *question, uint64_t now,
                     struct decide_facts *facts_r);
 
 /*
