@@ -119,7 +119,7 @@ is $guesses->{ok}, undef, 'no guess is right';
 cmp_ok $guesses->{denied} // 0, '>', 10 * $seconds, 'many are checked';
 my ($logins, $login_took) = seen(qr/^login/);
 is_deeply [sort keys %$logins], ['ok'], 'who knows his password logs in';
-cmp_ok $logins->{ok}, '>', $seconds / 2, '... many do';
+cmp_ok $logins->{ok} // 0, '>', 2, '... several do';
 my ($policies, $policy_took) = seen(qr/^policy/);
 is_deeply [sort keys %$policies], ['DUNNO'], 'policy has its right answers';
 cmp_ok $policies->{DUNNO}, '>', 20 * $seconds, '... many of them';
