@@ -32,7 +32,7 @@ struct use_list {
 
 struct slot {
     uint32_t hash;
-    int32_t record;      /* how far from the entry, in UNITs; 0: not told */
+    int32_t distance;    /* of the record from the entry, in UNITs; 0: none */
     struct entry *entry; /* NULL: free */
 };
 
@@ -130,10 +130,10 @@ table_expect(struct table *table, const char *name, size_t len)
 static void
 prefetch(const struct slot *slot)
 {
-    intptr_t record = (intptr_t) slot->entry + (intptr_t) slot->record * UNIT;
+    intptr_t record = (intptr_t) slot->entry + (intptr_t) slot->distance * UNIT;
 
     __builtin_prefetch(slot->entry->name);
-    if (slot->record != 0)
+    if (slot->distance != 0)
         record_prefetch((const struct record *) record);
 }
 
@@ -179,7 +179,7 @@ note_record(struct table *table, const struct entry *entry)
     if (entry->record == NULL || distance / UNIT > INT32_MAX
         || distance / UNIT < INT32_MIN)
         distance = 0;
-    slot_of(table, entry)->record = (int32_t) (distance / UNIT);
+    slot_of(table, entry)->distance = (int32_t) (distance / UNIT);
 }
 
 static void
