@@ -10,6 +10,7 @@
 #include "policyd/policy.h"
 #include "policyd/server.h"
 #include "policyd/throttle.h"
+#include "policyd/usage.h"
 
 static void
 head(FILE *out, const char *name, const char *type, const char *help)
@@ -116,6 +117,23 @@ print_directory(const struct directory *directory, FILE *out)
 }
 
 static void
+print_usage(const struct usage *usage, FILE *out)
+{
+    struct usage_counts counts = usage_counts(usage);
+
+    counter(out, "emailing_usage_batches_total",
+            "Batches of usage that the database took in.", counts.batches);
+    counter(out, "emailing_usage_recorded_total",
+            "Senders of users in them.", counts.recorded);
+    counter(out, "emailing_usage_dropped_total",
+            "Requests not noted because too much waited.", counts.dropped);
+    counter(out, "emailing_usage_lost_total",
+            "Senders of users in batches that were lost.", counts.lost);
+    gauge(out, "emailing_usage_waiting",
+          "Senders of users that wait for the next batch.", counts.waiting);
+}
+
+static void
 print_database(const struct db *db, const struct changes *changes, FILE *out)
 {
     struct changes_counts following = changes_counts(changes);
@@ -175,6 +193,7 @@ metrics_print(const struct metrics_sources *sources, FILE *out)
     print_policy(sources->policy, out);
     print_auth(sources->auth, out);
     print_directory(sources->directory, out);
+    print_usage(sources->usage, out);
     print_database(sources->db, sources->changes, out);
     print_connections(sources, out);
 }

@@ -39,6 +39,10 @@ const struct statement query_statements[DB_STATEMENTS] = {
                    "SELECT pg_catalog.pg_notify('emailing',"
                    " $1::pg_catalog.text)",
                    1},
+    [DB_RECORD_USAGE] = {"record_usage",
+                         "SELECT public.emailing_record_usage("
+                         "$1::pg_catalog.text)",
+                         1, .once = true},
 };
 
 static void
