@@ -74,6 +74,30 @@ static const struct command commands[] = {
     {"check USER SENDER",
      "say whether a user may send as SENDER, why, and what would permit it",
      command_check, false, GRAMMAR_NO_CHANGE},
+    {"learn [--since TIME] [--domain-threshold N] [--suspicious] [--apply]",
+     "propose grants that would have permitted what was observed, or make "
+     "them",
+     command_learn, false, GRAMMAR_NO_CHANGE},
+    {"unused [--since TIME]", "list grants that nothing has used",
+     command_unused, false, GRAMMAR_NO_CHANGE},
+    {"impact revoke address ADDRESS from USER [--since TIME]",
+     "list what was observed and would be refused without the grant",
+     command_impact_address, false, GRAMMAR_NO_CHANGE},
+    {"impact revoke domain DOMAIN from USER [--since TIME]",
+     "list what was observed and would be refused without the grant",
+     command_impact_domain, false, GRAMMAR_NO_CHANGE},
+    {"impact del user USER [--since TIME]",
+     "list what was observed and would be refused without the user",
+     command_impact_user, false, GRAMMAR_NO_CHANGE},
+    {"impact del address ADDRESS [--since TIME]",
+     "list what was observed and would be refused without the address",
+     command_impact_address, false, GRAMMAR_NO_CHANGE},
+    {"impact del domain DOMAIN [--since TIME]",
+     "list what was observed and would be refused without the domain",
+     command_impact_domain, false, GRAMMAR_NO_CHANGE},
+    {"impact disable user USER [--since TIME]",
+     "list what was observed and would be refused were the user disabled",
+     command_impact_user, false, GRAMMAR_NO_CHANGE},
     {"schema init [--demo]",
      "make the tables in an empty database; --demo adds a user demo",
      command_schema_init, false, GRAMMAR_NO_CHANGE},
@@ -179,8 +203,8 @@ static const char notes[] =
     "Passwords are asked for on a terminal; otherwise they are the next line\n"
     "of standard input.\n"
     "\n"
-    "Exit status: 0 done or permitted, 1 refused by check, 64 usage, 65 bad\n"
-    "name, address or domain, 67 no such user, address or domain, 71 system\n"
+    "Exit status: 0 done or permitted, 1 refused by check or impact, 64 usage,\n"
+    "65 bad name, address or domain, 67 no such user, address or domain, 71 system\n"
     "error, 73 already there, 75 database unavailable, 77 not allowed,\n"
     "78 configuration. Commands read from standard input change it only with\n"
     "--strict: else it is 0 at the end of the input.\n";
