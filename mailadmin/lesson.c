@@ -218,8 +218,8 @@ merge_same(struct proposal *group, size_t count)
     return kept;
 }
 
-/* Makes a grant of the domain of them if they are many. Returns how many they
- * are then. */
+/* Makes a grant of the domain of them if they are many, those that look like
+ * another one aside. Returns how many they are then. */
 static size_t
 make_domain(const struct lesson *lesson, struct proposal *group,
             size_t count)
@@ -227,13 +227,18 @@ make_domain(const struct lesson *lesson, struct proposal *group,
     int64_t senders = 0;
     size_t i;
 
-    for (i = 0; i < count; i++)
-        senders += group[i].senders;
+    for (i = 0; i < count; i++) {
+        if (group[i].doubt == DOUBT_NONE)
+            group[i].like = lookalikes_find(lesson->known_addresses,
+                                            group[i].text);
+        senders += group[i].like == NULL ? group[i].senders : 0;
+    }
     if (senders < lesson->threshold || group->doubt > DOUBT_ENDED)
         return count;
     for (i = 1; i < count; i++)
         merge(group, &group[i]);
     group->is_domain = true;
+    group->like = NULL;
     group->senders = (int64_t) count;
     memmove(group->text, domain_of(group->text),
             strlen(domain_of(group->text)) + 1);
@@ -269,10 +274,8 @@ judge(const struct lesson *lesson, struct proposal *proposal)
 
     if (proposal->doubt != DOUBT_NONE)
         return;
-    proposal->like = lookalikes_find(lesson->known_domains, domain);
-    if (proposal->like == NULL && !proposal->is_domain)
-        proposal->like = lookalikes_find(lesson->known_addresses,
-                                         proposal->text);
+    if (proposal->like == NULL)
+        proposal->like = lookalikes_find(lesson->known_domains, domain);
     if (proposal->like != NULL)
         proposal->doubt = DOUBT_LOOKALIKE;
     else if (lookalikes_messages(lesson->known_domains, domain) == 1

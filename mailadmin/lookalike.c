@@ -30,6 +30,7 @@ struct name {
     size_t labels;
     int64_t messages;
     bool granted;
+    size_t begin, end; /* those of its domain in the set; of a domain, all */
 };
 
 struct lookalikes {
@@ -297,7 +298,7 @@ lookalikes_add(struct lookalikes *set, const char *text, int64_t messages,
     }
     name = &set->names[set->count];
     *name = (struct name){text, make_skeleton(text), 0, labels(text),
-                          messages, granted};
+                          messages, granted, 0, 0};
     if (name->skeleton == NULL)
         return false;
     name->letters = letters_of(name->skeleton);
@@ -324,6 +325,28 @@ compare(const void *a, const void *b)
     return order != 0 ? order : strcmp(left->text, right->text);
 }
 
+/* Notes for each what it is compared with. */
+static void
+set_neighbours(struct lookalikes *set)
+{
+    size_t begin = 0, end, i;
+
+    for (; begin < set->count; begin = end) {
+        const char *text = set->names[begin].text;
+        bool addresses = strchr(text, '@') != NULL;
+
+        for (end = begin + 1; end < set->count; end++)
+            if (addresses
+                && strcmp(domain_of(set->names[end].text), domain_of(text))
+                       != 0)
+                break;
+        for (i = begin; i < end; i++) {
+            set->names[i].begin = begin;
+            set->names[i].end = end;
+        }
+    }
+}
+
 void
 lookalikes_sort(struct lookalikes *set)
 {
@@ -343,6 +366,7 @@ lookalikes_sort(struct lookalikes *set)
         }
     }
     set->count = kept;
+    set_neighbours(set);
 }
 
 static const struct name *
@@ -388,25 +412,12 @@ const char *
 lookalikes_find(const struct lookalikes *set, const char *text)
 {
     const struct name *name = find(set, text);
-    const struct name *end = set->names + set->count, *other;
+    size_t i;
 
     if (name == NULL || name->granted)
         return NULL;
-    if (strchr(text, '@') == NULL) {
-        for (other = set->names; other < end; other++)
-            if (alike(name, other))
-                return other->text;
-        return NULL;
-    }
-    /* The same domain's stand before and behind it. */
-    for (other = name; other > set->names
-                       && strcmp(domain_of(other[-1].text),
-                                 domain_of(text)) == 0;)
-        other--;
-    for (; other < end
-           && strcmp(domain_of(other->text), domain_of(text)) == 0;
-         other++)
-        if (alike(name, other))
-            return other->text;
+    for (i = name->begin; i < name->end; i++)
+        if (alike(name, &set->names[i]))
+            return set->names[i].text;
     return NULL;
 }

@@ -2,7 +2,8 @@
 /*
  * The table is a ring, oldest first, with buckets to find an entry by the
  * keyed hash of its user and sender. Two entries with one hash of 64 bits are
- * taken to be the same: only a figure would be wrong.
+ * taken to be the same: only a figure would be wrong. What each decision reads
+ * stands apart from the texts, in so little memory that it stays near.
  */
 #include "config.h"
 
@@ -32,12 +33,15 @@ enum form { FORM_ADDRESS, FORM_NULL, FORM_MALFORMED };
 struct use {
     uint64_t hash;
     uint64_t instance; /* of the last message, its last bytes; 0: none */
-    int64_t first, last;
     uint32_t messages, refused;
+    uint32_t last;  /* second since the epoch, enough until 2106 */
     uint32_t chain; /* next in its bucket */
+};
+
+struct text {
+    int64_t user, first;
     uint8_t form;
     char kind; /* of the grant: 'a', 'd', '-' for none */
-    int64_t user;
     char sender[ADDR_MAX + 1];
     char grant[ADDR_MAX + 1];
 };
@@ -47,6 +51,7 @@ struct usage {
     uv_timer_t *timer;
     struct siphash_key key;
     struct use *ring;
+    struct text *texts; /* of the ring's entries */
     uint32_t *buckets;
     uint32_t head, count;
     size_t out; /* entries of the batch that is out */
@@ -83,20 +88,20 @@ last_bytes(const struct decide_text *instance)
 
 /* The grant that permits, as the batch has it. */
 static void
-set_grant(struct use *use, const struct record *record,
+set_grant(struct text *text, const struct record *record,
           const struct decide_verdict *verdict, int64_t now)
 {
     struct explain explained;
 
-    use->kind = '-';
-    use->grant[0] = '\0';
+    text->kind = '-';
+    text->grant[0] = '\0';
     if (verdict->action != DECIDE_PERMIT)
         return;
     explain(verdict, record, now, &explained);
     if (explained.kind != EXPLAIN_GRANT)
         return;
-    use->kind = explained.grant_kind == RECORD_ADDRESS ? 'a' : 'd';
-    memcpy(use->grant, explained.grant, sizeof(use->grant));
+    text->kind = explained.grant_kind == RECORD_ADDRESS ? 'a' : 'd';
+    memcpy(text->grant, explained.grant, sizeof(text->grant));
 }
 
 static void on_tick(uv_timer_t *timer);
@@ -128,18 +133,20 @@ new_use(struct usage *usage, uint64_t hash, enum form form,
         const struct decide_text *sender, int64_t now)
 {
     struct use *use = append(usage, hash);
+    struct text *text;
 
     if (use == NULL)
         return NULL;
-    use->first = now;
-    use->form = (uint8_t) form;
-    use->user = record_id(record);
+    text = &usage->texts[use - usage->ring];
+    text->first = now;
+    text->form = (uint8_t) form;
+    text->user = record_id(record);
     if (form == FORM_MALFORMED)
-        addr_printable(use->sender, sizeof(use->sender), sender->text,
+        addr_printable(text->sender, sizeof(text->sender), sender->text,
                        sender->len);
     else
-        memcpy(use->sender, verdict->sender.text, verdict->sender.len + 1);
-    set_grant(use, record, verdict, now);
+        memcpy(text->sender, verdict->sender.text, verdict->sender.len + 1);
+    set_grant(text, record, verdict, now);
     return use;
 }
 
@@ -171,7 +178,7 @@ usage_note(struct usage *usage, const struct record *record,
                               now);
     if (use == NULL)
         return;
-    use->last = now;
+    use->last = (uint32_t) now;
     message = last_bytes(instance);
     if (message != 0 && message == use->instance)
         return;
@@ -202,14 +209,16 @@ make_batch(const struct usage *usage, uint32_t count)
     if (out == NULL)
         return NULL;
     for (i = 0; i < count; i++) {
-        const struct use *use =
-            &usage->ring[(usage->head + i) % USAGE_ENTRIES];
+        uint32_t at = (usage->head + i) % USAGE_ENTRIES;
+        const struct use *use = &usage->ring[at];
+        const struct text *entry = &usage->texts[at];
 
         fprintf(out,
                 "%" PRId64 "\t%s\t%" PRIu32 "\t%" PRIu32 "\t%" PRId64
-                "\t%" PRId64 "\t%c\t%s\t%s\n",
-                use->user, forms[use->form], use->messages, use->refused,
-                use->first, use->last, use->kind, use->grant, use->sender);
+                "\t%" PRIu32 "\t%c\t%s\t%s\n",
+                entry->user, forms[entry->form], use->messages, use->refused,
+                entry->first, use->last, entry->kind, entry->grant,
+                entry->sender);
     }
     if (fclose(out) == 0)
         return text;
@@ -323,13 +332,14 @@ usage_new(uv_loop_t *loop, struct db *db)
         return NULL;
     usage->db = db;
     usage->ring = calloc(USAGE_ENTRIES, sizeof(*usage->ring));
+    usage->texts = calloc(USAGE_ENTRIES, sizeof(*usage->texts));
     usage->buckets = malloc(BUCKETS * sizeof(*usage->buckets));
     usage->timer = calloc(1, sizeof(*usage->timer));
     if (usage->timer != NULL) {
         uv_timer_init(loop, usage->timer);
         usage->timer->data = usage;
     }
-    if (usage->ring == NULL || usage->buckets == NULL || usage->timer == NULL
+    if (usage->ring == NULL || usage->texts == NULL || usage->buckets == NULL || usage->timer == NULL
         || !siphash_make_key(&usage->key)) {
         usage_free(&usage);
         return NULL;
@@ -355,6 +365,7 @@ usage_free(struct usage **usage)
     if (old->timer != NULL)
         uv_close((uv_handle_t *) old->timer, free_handle);
     free(old->ring);
+    free(old->texts);
     free(old->buckets);
     free(old);
 }
