@@ -468,8 +468,8 @@ conf_decide_options(const struct conf *conf)
     struct decide_options decide_options = {
         .reject_unauthenticated = conf->reject_unauthenticated,
         .permit_null_sender = conf->permit_null_sender,
-        .observe = !conf->enforce,
         .recipient_delimiter = conf->recipient_delimiter,
+        .observe = !conf->enforce,
     };
 
     return decide_options;

@@ -52,8 +52,8 @@ enum decide_reason {
 struct decide_options {
     bool reject_unauthenticated;
     bool permit_null_sender;
-    bool observe; /* what is not granted is DECIDE_OBSERVE */
     const char *recipient_delimiter; /* "" for none */
+    bool observe; /* what is not granted is DECIDE_OBSERVE */
 };
 
 struct decide_text {
