@@ -192,19 +192,22 @@ same_but_digits(const char *a, const char *b)
     return *a == *b;
 }
 
-/* Letters in front of the labels that both end in; *shared_r are those. */
+/* Letters, of the longer one, in front of the labels that both end in;
+ * *shared_r are those. */
 static size_t
 own_letters(const char *a, const char *b, const char **shared_r)
 {
-    size_t i = strlen(a), j = strlen(b), own = i;
+    size_t i = strlen(a), j = strlen(b), own = i, other = j;
 
     while (i > 0 && j > 0 && a[i - 1] == b[j - 1]) {
         i--, j--;
-        if (a[i] == '.')
+        if (a[i] == '.') {
             own = i;
+            other = j;
+        }
     }
     *shared_r = a + own + (a[own] == '.');
-    return own;
+    return own > other ? own : other;
 }
 
 /* Whether a domain that both are below of has an owner, which .com and .co.uk

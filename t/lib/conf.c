@@ -564,8 +564,8 @@ test_each(void **state)
     (void) state;
     conf_each(CONF_POLICYD, write_option, &policyd);
     conf_each(CONF_MAILADMIN, write_option, &mailadmin);
-    assert_int_equal(policyd.count, 27);
-    assert_true(policyd.reloadable > 0 && policyd.reloadable < 27);
+    assert_int_equal(policyd.count, 29);
+    assert_true(policyd.reloadable > 0 && policyd.reloadable < 29);
     assert_true(mailadmin.count > 0 && mailadmin.count < policyd.count);
     plain = load("");
     written = load(policyd.text);
