@@ -129,6 +129,8 @@ apply(struct daemon *daemon)
     const struct conf *conf = daemon->conf;
     struct directory_options options = directory_options(conf);
 
+    if (!conf->enforce && !daemon->policy.options.observe)
+        log_warning("enforce = no: what is not granted passes");
     directory_set_options(daemon->directory, &options);
     hash_pool_set_policy(daemon->hashes, &conf->secret_policy);
     daemon->policy.options = conf_decide_options(conf);

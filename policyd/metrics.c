@@ -45,6 +45,9 @@ print_policy(const struct policy *policy, FILE *out)
                 fprintf(out, "%s{verdict=\"%s\",reason=\"%s\"} %lu\n", name,
                         decide_action_name(action), decide_reason_name(reason),
                         policy->counts[reason][action]);
+    gauge(out, "emailing_enforcing",
+          "Whether what is not granted is refused.",
+          !policy->options.observe);
     name = "emailing_decision_duration_seconds";
     head(out, name, "histogram", "Time from request to answer.");
     histogram_print(&policy->latency, name, out);

@@ -57,6 +57,7 @@ struct usage {
     size_t out; /* entries of the batch that is out */
     bool asked; /* a batch is out */
     bool recording, finishing;
+    bool pausing; /* the last batch was refused */
     unsigned int put_off;
     struct usage_counts counts;
 };
@@ -117,7 +118,7 @@ append(struct usage *usage, uint64_t hash)
         usage->counts.dropped++;
         return NULL;
     }
-    if (usage->count++ == 0 && !usage->asked)
+    if (usage->count++ == 0 && !usage->asked && !usage->pausing)
         uv_timer_start(usage->timer, on_tick, FLUSH_MS, 0);
     use->hash = hash;
     use->chain = usage->buckets[hash % BUCKETS];
@@ -254,6 +255,7 @@ on_recorded(void *context, const PGresult *rows)
         if (usage->finishing)
             return;
     }
+    usage->pausing = rows == NULL;
     schedule(usage, rows == NULL                   ? PAUSE_MS
                     : usage->count >= USAGE_BATCH ? NEXT_MS
                     : usage->count > 0            ? FLUSH_MS
@@ -288,6 +290,7 @@ on_tick(uv_timer_t *timer)
 
     bool idle = usage->finishing || !usage->recording;
 
+    usage->pausing = false;
     if (usage->asked || (idle && usage->count == 0))
         return;
     /* Lookups first. */

@@ -18,18 +18,21 @@ INSERT INTO public.emailing_usage DEFAULT VALUES;
 
 -- form: 'address' (sender is one), 'null' (the null sender), 'malformed' (what
 -- is no address, printable), 'more' (senders that are not kept one by one, for
--- there are too many: *@DOMAIN, or * for those of any domain). No index beside
--- the key, and room on the pages: a row that is counted up stays where it is.
+-- there are too many: *@DOMAIN, or * for those of any domain). The key counts
+-- those of a domain. No index beside it, and room on the pages: a row that is
+-- counted up stays where it is.
 CREATE TABLE public.emailing_observed (
     id_user bigint NOT NULL,
     form text COLLATE "C" NOT NULL
         CHECK (form IN ('address', 'null', 'malformed', 'more')),
     sender text COLLATE "C" NOT NULL CHECK (octet_length(sender) <= 254),
+    domain text COLLATE "C" NOT NULL
+        GENERATED ALWAYS AS (substring(sender FROM '[^@]*$')) STORED,
     messages bigint NOT NULL,
     refused bigint NOT NULL, -- of those, not granted when they came
     first timestamptz NOT NULL,
     last timestamptz NOT NULL,
-    PRIMARY KEY (id_user, form, sender)
+    PRIMARY KEY (id_user, domain, form, sender)
 ) WITH (fillfactor = 70);
 
 -- The day on which a grant last permitted something.

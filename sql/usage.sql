@@ -75,6 +75,7 @@ BEGIN
          LIMIT 5000
     ), line AS MATERIALIZED (
         SELECT u.id AS id_user, l.form, l.sender,
+               substring(l.sender FROM '[^@]*$') AS domain,
                sum(l.messages)::bigint AS messages,
                sum(l.refused)::bigint AS refused,
                to_timestamp(min(l.first)) AS first,
@@ -93,33 +94,36 @@ BEGIN
                first = least(o.first, l.first),
                last = greatest(o.last, l.last)
           FROM line l
-         WHERE o.id_user = l.id_user AND o.form = l.form
-           AND o.sender = l.sender
+         WHERE o.id_user = l.id_user AND o.domain = l.domain
+           AND o.form = l.form AND o.sender = l.sender
         RETURNING o.id_user, o.form, o.sender
     ), fresh AS MATERIALIZED (
-        SELECT l.*, substring(l.sender FROM '[^@]*$') AS domain
+        SELECT l.*
           FROM line l
          WHERE NOT EXISTS (SELECT FROM counted c
                             WHERE c.id_user = l.id_user AND c.form = l.form
                               AND c.sender = l.sender)
-    ), kept AS MATERIALIZED (
-        SELECT o.id_user, substring(o.sender FROM '[^@]*$') AS domain,
-               count(*) AS number
+    ), of_user AS MATERIALIZED (
+        SELECT n.id_user,
+               (SELECT count(*) FROM public.emailing_observed o
+                 WHERE o.id_user = n.id_user) AS kept
           FROM (SELECT DISTINCT f.id_user FROM fresh f) n
-          JOIN public.emailing_observed o ON o.id_user = n.id_user
-         GROUP BY 1, 2
+    ), of_domain AS MATERIALIZED (
+        SELECT n.id_user, n.domain,
+               (SELECT count(*) FROM public.emailing_observed o
+                 WHERE o.id_user = n.id_user AND o.domain = n.domain) AS kept
+          FROM (SELECT DISTINCT f.id_user, f.domain FROM fresh f) n
     ), placed AS (
         SELECT f.*,
-               row_number() OVER (PARTITION BY f.id_user ORDER BY f.form,
-                                                                  f.sender)
-               + (SELECT coalesce(sum(k.number), 0) FROM kept k
-                   WHERE k.id_user = f.id_user) AS of_user,
-               row_number() OVER (PARTITION BY f.id_user, f.domain
-                                  ORDER BY f.form, f.sender)
-               + (SELECT coalesce(sum(k.number), 0) FROM kept k
-                   WHERE k.id_user = f.id_user AND k.domain = f.domain)
+               u.kept + row_number() OVER (PARTITION BY f.id_user
+                                           ORDER BY f.form, f.sender)
+                   AS of_user,
+               d.kept + row_number() OVER (PARTITION BY f.id_user, f.domain
+                                           ORDER BY f.form, f.sender)
                    AS of_domain
           FROM fresh f
+          JOIN of_user u ON u.id_user = f.id_user
+          JOIN of_domain d ON d.id_user = f.id_user AND d.domain = f.domain
     ), more AS (
         SELECT p.id_user,
                CASE WHEN p.of_user <= 1000 AND p.of_domain <= 100 THEN p.form
@@ -138,7 +142,7 @@ BEGIN
                min(m.first), max(m.last)
           FROM more m
          GROUP BY m.id_user, m.form, m.sender
-        ON CONFLICT (id_user, form, sender) DO UPDATE
+        ON CONFLICT (id_user, domain, form, sender) DO UPDATE
            SET messages = o.messages + excluded.messages,
                refused = o.refused + excluded.refused,
                first = least(o.first, excluded.first),
@@ -184,7 +188,7 @@ BEGIN
         OR k.last < (to_timestamp(n.last) AT TIME ZONE 'UTC')::date
     ON CONFLICT (id_user, kind, id_object) DO UPDATE
        SET last = greatest(o.last, excluded.last);
-    IF state.swept < now() - interval '1 minute' THEN
+    IF state.swept < now() - interval '1 hour' THEN
         UPDATE public.emailing_usage s
            SET swept = now(),
                after = public.emailing_sweep_usage(state.after)

@@ -41,6 +41,9 @@ sub observed {
 my $d = $db->policyd(conf => { enforce => 'no', record_usage => 'yes',
                                recipient_delimiter => '+' });
 ok $d->ready, 'policyd follows';
+is $d->count('enforce = no: what is not granted passes'), 1,
+    'it says that it does not enforce';
+is $d->metric('enforcing'), 0, '... in the metrics, too';
 my $before = $db->sql('SELECT count(*) FROM emailing_audit');
 my $instance = 0;
 
@@ -87,6 +90,7 @@ ok $d->reload(enforce => 'yes'), 'SIGHUP';
 like decide('test1', 'ceo@other.com'), qr/^553 .* not granted to user test1$/,
     'enforced since';
 is decide('test1', 'user@test1.com'), 'DUNNO', '... and a grant is a grant';
+is $d->metric('enforcing'), 1, '... and that is told';
 ok $d->reload(enforce => 'no'), 'SIGHUP again';
 is decide('test1', 'ceo@other.com'), 'DUNNO', 'observed again';
 

@@ -163,7 +163,7 @@ $pg->psql(q{
                    (77, 'user.is@gone.example', interval '1 day'))
            v (id, sender, age);
     INSERT INTO emailing_used VALUES (1, 'a', 2, now()), (77, 'd', 1, now());
-    UPDATE emailing_usage SET swept = now() - interval '2 minutes';
+    UPDATE emailing_usage SET swept = now() - interval '2 hours';
 });
 record(use_line(3, 'a@x.example'));
 is $pg->psql('SELECT id_user, sender FROM emailing_observed ORDER BY 1'),
