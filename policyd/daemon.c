@@ -27,7 +27,6 @@
 #define RESERVED_FDS 96
 #define DRAIN_POLL_MS 20
 #define DRAIN_HASH_MS 3000 /* for passwords that are being checked */
-#define DRAIN_USAGE_MS 1000 /* for the last batches of usage */
 
 struct daemon {
     uv_loop_t *loop;
@@ -306,7 +305,8 @@ on_drain(uv_timer_t *timer)
         return;
     if (!daemon->finishing) {
         daemon->finishing = true;
-        daemon->drain_until = uv_now(daemon->loop) + DRAIN_USAGE_MS;
+        daemon->drain_until =
+            uv_now(daemon->loop) + daemon->conf->database_timeout_ms;
         usage_finish(daemon->usage);
     }
     if (usage_busy(daemon->usage)

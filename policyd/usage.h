@@ -26,7 +26,7 @@ struct record;
 struct usage;
 
 #define USAGE_ENTRIES 8192 /* senders of users not yet handed over */
-#define USAGE_BATCH 1000   /* of them in one batch */
+#define USAGE_BATCH 500    /* of them in one batch */
 
 /* NULL when out of memory. The database outlives it, but answers all its
  * queries before usage_free(). */

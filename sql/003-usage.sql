@@ -35,6 +35,12 @@ CREATE TABLE public.emailing_observed (
     PRIMARY KEY (id_user, domain, form, sender)
 ) WITH (fillfactor = 70);
 
+-- How many rows a user has there: counting them would read as many pages.
+CREATE TABLE public.emailing_observed_users (
+    id_user bigint PRIMARY KEY,
+    senders integer NOT NULL
+) WITH (fillfactor = 70);
+
 -- The day on which a grant last permitted something.
 CREATE TABLE public.emailing_used (
     id_user bigint NOT NULL,

@@ -29,7 +29,7 @@ REVOKE ALL ON
     public.emailing_users_addresses, public.emailing_users_domains,
     public.emailing_audit, public.emailing_changes, public.emailing_mock,
     public.emailing_schema, public.emailing_usage, public.emailing_observed,
-    public.emailing_used
+    public.emailing_observed_users, public.emailing_used
     FROM PUBLIC, emailing_policyd, emailing_mailadmin;
 GRANT USAGE ON SCHEMA public TO emailing_policyd, emailing_mailadmin;
 GRANT EXECUTE ON FUNCTION

@@ -21,6 +21,19 @@ BEGIN
        AND (o.last < now() - interval '400 days'
             OR NOT EXISTS (SELECT FROM public.emailing_users u
                             WHERE u.id = o.id_user));
+    DELETE FROM public.emailing_observed_users n
+     WHERE n.id_user > emailing_sweep_usage.after
+       AND (upto IS NULL OR n.id_user <= upto)
+       AND NOT EXISTS (SELECT FROM public.emailing_observed o
+                        WHERE o.id_user = n.id_user);
+    UPDATE public.emailing_observed_users n
+       SET senders = c.senders
+      FROM (SELECT o.id_user, count(*) AS senders
+              FROM public.emailing_observed o
+             WHERE o.id_user > emailing_sweep_usage.after
+               AND (upto IS NULL OR o.id_user <= upto)
+             GROUP BY o.id_user) c
+     WHERE n.id_user = c.id_user AND n.senders <> c.senders;
     DELETE FROM public.emailing_used g
      WHERE g.id_user > emailing_sweep_usage.after
        AND (upto IS NULL OR g.id_user <= upto)
@@ -105,8 +118,9 @@ BEGIN
                               AND c.sender = l.sender)
     ), of_user AS MATERIALIZED (
         SELECT n.id_user,
-               (SELECT count(*) FROM public.emailing_observed o
-                 WHERE o.id_user = n.id_user) AS kept
+               coalesce((SELECT o.senders
+                           FROM public.emailing_observed_users o
+                          WHERE o.id_user = n.id_user), 0) AS kept
           FROM (SELECT DISTINCT f.id_user FROM fresh f) n
     ), of_domain AS MATERIALIZED (
         SELECT n.id_user, n.domain,
@@ -147,6 +161,16 @@ BEGIN
                refused = o.refused + excluded.refused,
                first = least(o.first, excluded.first),
                last = greatest(o.last, excluded.last)
+        -- No transaction has ended the row that was inserted.
+        RETURNING o.id_user, o.xmax = 0 AS inserted
+    ), numbered AS (
+        INSERT INTO public.emailing_observed_users AS o (id_user, senders)
+        SELECT p.id_user, count(*) FILTER (WHERE p.inserted)
+          FROM put p
+         GROUP BY p.id_user
+        ON CONFLICT (id_user) DO UPDATE
+           SET senders = o.senders + excluded.senders
+         WHERE excluded.senders > 0
     )
     SELECT count(*) INTO recorded FROM line;
     WITH field AS MATERIALIZED (

@@ -154,6 +154,7 @@ while (my @some = splice @sends, 0, 100) {
 }
 is $passed, $messages + keys %noise, 'every message passed';
 note sprintf '%.1f s', time - $start;
+ok within(60, sub { $d->metric('usage_waiting') == 0 }), '... is handed over';
 $d->stop;
 is $db->sql('SELECT sum(messages) FROM emailing_observed'),
     $messages + keys %noise, '... and was recorded';

@@ -15,8 +15,9 @@ is $pg->mailadmin(qw(schema init --demo))->{status}, 0, 'schema init';
 my @permissions = qw(emailing_users emailing_addresses emailing_domains
     emailing_users_addresses emailing_users_domains);
 my @usage = qw(emailing_usage emailing_observed emailing_used);
+my $senders = 'emailing_observed_users';
 my @other = (qw(emailing_audit emailing_changes emailing_mock
-    emailing_schema), @usage);
+    emailing_schema), @usage, $senders);
 my %functions = (
     emailing_lookup        => "'demo'",
     emailing_lookup_sender => "'demo', 'a\@demo.com', NULL, 'demo.com'",
@@ -83,6 +84,8 @@ for my $table (@usage) {
     sql_denied($user, "INSERT INTO $table DEFAULT VALUES");
     sql_denied($user, "TRUNCATE $table");
 }
+sql_denied($user, "SELECT * FROM $senders");
+sql_denied($user, "DELETE FROM $senders");
 sql_denied($user, 'UPDATE emailing_usage SET since = now()');
 sql_denied($user, 'UPDATE emailing_observed SET messages = 1');
 sql_denied($user, 'UPDATE emailing_used SET last = now()');

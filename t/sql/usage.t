@@ -116,7 +116,8 @@ is $pg->psql("LISTEN emailing; SELECT emailing_record_usage('"
 
 # -- bounds -----------------------------------------------------------------------
 
-$pg->psql('DELETE FROM emailing_observed');
+$pg->psql('DELETE FROM emailing_observed;
+    DELETE FROM emailing_observed_users');
 record(map { use_line(1, "a$_\@many.example") } 1 .. 130);
 is $pg->psql('SELECT count(*) FROM emailing_observed WHERE form = \'address\''),
     100, 'a hundred addresses of one domain are kept';
@@ -131,6 +132,8 @@ is $pg->psql('SELECT count(*) FROM emailing_observed WHERE id_user = 1'), 1001,
     'a thousand senders of a user are kept';
 is rows("form = 'more' AND sender = '*'"), 'more|*|601|0',
     '... and the rest together';
+is $pg->psql('SELECT senders FROM emailing_observed_users WHERE id_user = 1'),
+    1001, '... and counted';
 record(use_line(2, 'b@d1.example'));
 is rows('id_user = 2'), 'address|b@d1.example|1|0', 'others are not concerned';
 
@@ -170,6 +173,8 @@ is $pg->psql('SELECT id_user, sender FROM emailing_observed ORDER BY 1'),
     "1|new\@x.example\n3|a\@x.example",
     'what is old is swept, and what was of a user who is gone';
 is $pg->psql($used), "1|a|1|$day\n1|d|1|$day", 'so are grants that are gone';
+is $pg->psql('SELECT * FROM emailing_observed_users ORDER BY 1'), "1|1\n3|1",
+    '... and all is counted anew';
 is $pg->psql('SELECT after FROM emailing_usage'), 0, 'and from the start again';
 
 # -- recording that paused ----------------------------------------------------------
@@ -188,7 +193,7 @@ is $pg->psql("SELECT since > now() - interval '1 h' FROM emailing_usage"), 't',
 is $pg->psql('TRUNCATE emailing_users_addresses', may_fail => 1)->{status}, 0,
     'TRUNCATE of a table of grants';
 
-# A thousand senders, known or not: milliseconds, whatever the machine does.
+# A thousand senders, new and known.
 $start = time;
 record(map { use_line(1 + $_ % 3, "c\@e$_.example", kind => 'd',
                       grant => 'test1.com') } 1 .. 1000) for 1 .. 2;
