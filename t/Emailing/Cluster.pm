@@ -91,7 +91,8 @@ sub up {
     chmod 0755, $dir;
     spew("$dir/manifests.yaml", slurp("$scratch/rendered/local.yaml")
         . tls_secret($dir) . "\n");
-    my $network = 'n' . $$;
+    # Its own, also beside what a test left that was killed.
+    my $network = 'n' . ($dir =~ s/.*\.//r);
     $self->{kubelet} = Emailing::Kubelet->new(
         file => "$dir/manifests.yaml", dir => $dir, network => $network,
         subnet => $subnet, hosts => \%hosts,
