@@ -104,6 +104,15 @@ effective() {
     fi
 }
 
+# port_of NAME: of a service, which may be HOST:PORT; nothing if none is known
+port_of() {
+    case ${1##*:} in
+    *[!0-9]*) getent services "${1##*:}/tcp" |
+        sed -n 's|.* \([0-9]*\)/tcp.*|\1|p' ;;
+    *) say "${1##*:}" ;;
+    esac
+}
+
 is_chrooted() { # the field of master.cf
     [ "$1" = y ] || { [ "$1" = - ] &&
         dpkg --compare-versions "$(pc -h compatibility_level)" lt 1 \
