@@ -1,10 +1,10 @@
 #!/usr/bin/perl
 # SPDX-License-Identifier: MIT
 #
-# The Debian packages: built, without a complaint of lintian, installed into a
-# Debian 12 of its own with a stock Postfix and PostgreSQL, used for a whole
-# session, purged without a trace. With podman the same in a container that
-# systemd has booted, restarts under load included.
+# The Debian packages: built, without a complaint of lintian or piuparts,
+# installed into a Debian 12 of its own with a stock Postfix and PostgreSQL, used
+# for a whole session, purged without a trace. The same by autopkgtest in a
+# container that systemd has booted, restarts under load included.
 #
 # Takes minutes and fetches a system, so it runs when EMAILING_PACKAGES is set.
 use strict;
@@ -64,21 +64,27 @@ my @sources = grep { -f } '/etc/apt/sources.list',
 succeeds('a Debian 12 with Postfix and PostgreSQL', 'mmdebstrap', '--quiet',
     '--variant=minbase', '--include=systemd,systemd-sysv,dbus,postfix,'
     . 'postgresql,openssl,perl,libsasl2-modules,sasl2-bin,ssl-cert,adduser,'
-    . 'procps,iproute2,swaks,libnet-ssleay-perl', 'bookworm', "$tmp/base.tar",
-    @sources);
+    . 'procps,iproute2,swaks,libnet-ssleay-perl,autopkgtest', 'bookworm',
+    "$tmp/base.tar", @sources);
 mkdir $root;
 succeeds('unpacked', 'tar', '-C', $root, '--exclude=./dev/*', '-xpf',
          "$tmp/base.tar");
 mkdir "$root/debs";
+mkdir "$root/debs/tree";
 succeeds('copied', 'cp', @debs, top() . '/conf/debian/tests/session',
          "$root/debs");
+succeeds('with the source of their tests', 'cp', '-r', top() . '/conf/debian',
+         "$root/debs/tree/debian");
 run(['cp', '-L', '/etc/resolv.conf', "$root/etc/resolv.conf"]);
 my $list = q{find / -xdev -path /proc -prune -o -path /sys -prune -o }
     . q{-path /dev -prune -o -path /debs -prune -o -name '*emailing*' -print};
+# What it downloads for our packages stays in apt's folder.
 inside('installed', 1, "printf '#!/bin/sh\\nexit 101\\n' >/usr/sbin/policy-rc.d
     chmod +x /usr/sbin/policy-rc.d
     apt-get -qq update
-    apt-get -qq -y --no-install-recommends install /debs/*.deb");
+    apt-get -qq -y --no-install-recommends install /debs/*.deb
+    mkdir /debs/others
+    mv /var/cache/apt/archives/*.deb /debs/others/");
 $out = inside('a session without systemd', 0, 'bash /debs/session');
 like $out, qr/^ok - $_/m, $_ for 'doctor is content', 'granted senders',
     'any other sender: refused', '--undo: main.cf and master.cf';
@@ -91,6 +97,15 @@ $out = inside('purged', 0, "dpkg --purge emailing-policyd mailadmin \\
     libsasl2-modules-emailing >/dev/null 2>&1; $list; getent passwd emailing || :
     ls -d /etc/secure-emailing 2>/dev/null || :");
 is $out, '', 'without a trace: no file, user or socket';
+
+# Installed and purged, each alone and all together, in a copy of that system.
+succeeds('a copy', 'sh', '-c', "gzip -1c $tmp/base.tar >$tmp/base.tar.gz");
+my ($exit, @log) = run(['piuparts', '--basetgz', "$tmp/base.tar.gz",
+    '--no-eatmydata', '--keep-sources-list', '--no-upgrade-test',
+    '--distribution', 'bookworm', '--tmpdir', "$tmp", @debs]);
+is $exit, 0, 'piuparts' or diag grep { /WARN|ERROR|FAIL/ } map { "$_\n" }
+    map { split /\n/ } @log;
+unlink "$tmp/base.tar.gz";
 
 # -- booted --------------------------------------------------------------------
 
@@ -119,10 +134,6 @@ $ENV{CONTAINERS_STORAGE_CONF} = "$tmp/pod/storage.conf";
 $ENV{TMPDIR} = "$tmp/pod/tmp";
 $ENV{XDG_RUNTIME_DIR} = "$tmp/pod/xdg";
 
-# The packages that ours need, for a container without a network.
-inside('dependencies', 1, 'cd /debs && apt-get -qq update && apt-get -qq \\
-    -o APT::Sandbox::User=root download libuv1 libconfuse2 libconfuse-common \\
-    libjansson4 libmicrohttpd12 libedit2 libbsd0 libmd0');
 succeeds('an image', 'podman', 'import', "$tmp/base.tar", 'localhost/base:1');
 my $box = "emailing-$$";
 succeeds('a container', 'podman', 'run', '-d', '--name', $box, '--network',
@@ -141,14 +152,15 @@ END {
 ok within(60, sub { (run(['podman', 'exec', $box, 'systemctl',
     'is-system-running']))[1] =~ /^running/ }), 'booted';
 succeeds('installed there', 'podman', 'exec', $box, 'sh', '-c',
-         'rm -f /usr/sbin/policy-rc.d; dpkg -i /debs/*.deb');
+         'rm -f /usr/sbin/policy-rc.d; dpkg -i /debs/*.deb /debs/others/*.deb');
 is +(run(['podman', 'exec', $box, 'systemctl', 'is-active',
     'emailing-policyd.service', 'emailing-policyd.socket',
     'emailing-policyd-auth.socket']))[1], "active\nactive\nactive\n",
     'the units are active';
-$out = succeeds('a session with systemd', 'podman', 'exec', $box, 'bash',
-                '/debs/session');
-like $out, qr/^ok - $_/m, $_ for 'doctor is content',
-    'restarts under load: no message deferred';
+$out = succeeds('autopkgtest', 'podman', 'exec', $box, 'sh', '-c',
+                'autopkgtest -B /debs/*.deb /debs/tree/ -- null 2>&1');
+like $out, qr/^$_/m, $_ for 'ok - doctor is content',
+    'ok - restarts under load: no message deferred',
+    'ok - --undo: main.cf and master.cf', 'session +PASS';
 
 done_testing;

@@ -49,6 +49,7 @@ sub postfix {
 compatibility_level = 3.6
 queue_directory = $tmp/queue
 data_directory = $tmp/data
+cyrus_sasl_config_path = $etc/sasl
 smtpd_relay_restrictions = permit_mynetworks permit_sasl_authenticated
     defer_unauth_destination
 mynetworks = 127.0.0.0/8
