@@ -194,6 +194,23 @@ apply_sasl() {
     change "$file: logins are checked by policyd" write_sasl "$file"
 }
 
+# Its package can have been installed before Postfix was.
+apply_folder() {
+    local dir user
+    dir=$(socket_path policy_listen unix:emailing/policy)
+    dir=${dir%/*}
+    user=$(conf_value "$emailing_conf" user emailing)
+    case $dir in
+    "$(pc -h queue_directory)"/?*) ;;
+    *) return 0 ;;
+    esac
+    if getent passwd "$user" >/dev/null &&
+        [ "$(stat -c %U "$dir" 2>/dev/null)" != "$user" ]; then
+        change "$dir: the folder of policyd's sockets" \
+            install -d -o "$user" -g postfix -m 2750 "$dir"
+    fi
+}
+
 reload_postfix() {
     if postfix -c "$config_dir" status >/dev/null 2>&1; then
         postfix -c "$config_dir" reload >/dev/null 2>&1 ||
@@ -215,6 +232,7 @@ apply() {
     apply_main
     apply_master
     apply_sasl
+    apply_folder
     note_sums
     postfix -c "$config_dir" check ||
         die "postfix check complains; emailing-setup postfix --undo"
@@ -236,6 +254,7 @@ check() {
         master_settings | sed 's/^/    /'
     fi
     apply_sasl
+    apply_folder
     audit
     [ "$changes" = 0 ] && [ "$warnings" = 0 ]
 }
