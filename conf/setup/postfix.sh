@@ -46,8 +46,7 @@ main_value() {
 master_settings() {
     master_cf | sed -n 's/^ *-o \([a-z_]*=.*\)$/\1/p' |
         sed "s|^syslog_name=.*|syslog_name=postfix/${service##*:}|"
-    if [ "$service" = submissions ] || [ "$service" = smtps ] ||
-        [ "${service##*:}" = 465 ]; then
+    if [ "$(port_of "$service" || :)" = 465 ]; then
         say smtpd_tls_wrappermode=yes
     fi
 }

@@ -90,10 +90,21 @@ inside('installed', 1, "printf '#!/bin/sh\\nexit 101\\n' >/usr/sbin/policy-rc.d
 $out = inside('a session without systemd', 0, 'bash /debs/session');
 like $out, qr/^ok - $_/m, $_ for 'doctor is content', 'granted senders',
     'any other sender: refused', '--undo: main.cf and master.cf';
-inside('an upgrade to the same version', 0, 'echo "max_stale = 7" \\
-    >>/etc/secure-emailing/emailing.conf
-    dpkg -i /debs/*.deb
-    grep -q "max_stale = 7" /etc/secure-emailing/emailing.conf');
+# The same packages under a higher version.
+inside('an upgrade', 0, 'echo "max_stale = 7" \\
+        >>/etc/secure-emailing/emailing.conf
+    mkdir /debs/newer
+    for deb in /debs/*.deb; do
+        dpkg-deb -R $deb /tmp/deb
+        sed -i "s/^Version: .*/&+1/" /tmp/deb/DEBIAN/control
+        dpkg-deb -b /tmp/deb /debs/newer
+        rm -r /tmp/deb
+    done
+    dpkg -i /debs/newer/*.deb
+    grep -q "max_stale = 7" /etc/secure-emailing/emailing.conf
+    [ -s /etc/secure-emailing/policyd.password ]
+    [ "$(stat -c "%a %U:%G" /etc/secure-emailing/emailing.conf)" = \\
+        "640 root:emailing" ]');
 pass 'keeps what was configured';
 $out = inside('purged', 0, "dpkg --purge emailing-policyd mailadmin \\
     libsasl2-modules-emailing >/dev/null 2>&1; $list; getent passwd emailing || :
@@ -107,11 +118,11 @@ my ($steps) = (do { local $/; <$readme> })
     =~ /^1\. Build and install.*?\n\n((?: {7}.*\n)+)/m or die;
 like $steps, qr/make install\n/, 'README has the commands';
 mkdir "$root/src";
-succeeds('the tree', 'sh', '-c', 'tar -C "$1" --exclude=./.git -cf - . |
-    tar -C "$2" -xf -', 'sh', top(), "$root/src");
-inside('built and installed', 1, "cd /src
-    [ ! -f Makefile ] || make -s distclean
-    $steps");
+succeeds('the tree, without what is built in it', 'sh', '-euc',
+    'tar -C "$1" --exclude=./.git -cf - . | tar -C "$2" -xf -
+    cd "$2"
+    [ ! -f Makefile ] || make -s distclean', 'sh', top(), "$root/src");
+inside('built and installed', 1, "cd /src\n$steps");
 $out = inside('a session of what was built', 0, 'bash /debs/session');
 like $out, qr/^ok - $_/m, $_ for 'doctor is content',
     '--undo: main.cf and master.cf';
@@ -187,6 +198,14 @@ like $out, qr/^$_/m, $_ for 'ok - doctor is content',
     'ok - restarts under load: no message deferred',
     'ok - --undo: main.cf and master.cf', 'session +PASS';
 
+# An upgrade restarts policyd; the sockets are those that were there.
+my $inodes = 'stat -c %i /var/spool/postfix/emailing/*';
+my @before = run(['podman', 'exec', $box, 'sh', '-c', $inodes]);
+succeeds('an upgrade', 'podman', 'exec', $box, 'sh', '-c',
+         'dpkg -i /debs/newer/*.deb && systemctl is-active emailing-policyd');
+is_deeply [run(['podman', 'exec', $box, 'sh', '-c', $inodes])], \@before,
+    '... leaves the sockets open';
+
 # What policyd wrote meanwhile, by the filter of emailing(7).
 open my $page, '<', top() . '/conf/man/emailing.7' or die;
 my ($filter) = (do { local $/; <$page> })
@@ -197,9 +216,9 @@ print $file $filter;
 close $file;
 $out = succeeds('fail2ban takes the filter', 'podman', 'exec', $box, 'sh', '-euc',
     'cp /debs/filter /etc/fail2ban/filter.d/emailing.conf
-     journalctl -o short -u emailing-policyd >/root/log
-     grep -c "auth: denied: " /root/log
-     fail2ban-regex /root/log emailing');
+     journalctl -o short -u emailing-policyd >/tmp/log
+     grep -c "auth: denied: " /tmp/log
+     fail2ban-regex /tmp/log emailing');
 my $denied = $out =~ /\A([1-9]\d*)\n/ ? $1 : 'none';
 like $out, qr/, $denied matched,/, '... and finds each line';
 

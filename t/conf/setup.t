@@ -141,9 +141,14 @@ is slurp("$etc/sasl/smtpd.conf"), "pwcheck_method: saslauthd\n",
     '... and smtpd.conf was not changed by others';
 
 postfix();
+setup('--apply', '--service', '127.0.0.2:smtps');
+is service('127.0.0.2:smtps')->{smtpd_tls_wrappermode}, 'yes',
+    'port 465 by another name: TLS from the first byte';
+postfix();
 setup('--apply', '--service', 'submissions');
-is service('submissions')->{smtpd_tls_wrappermode}, 'yes',
-    'submissions: TLS from the first byte';
+is service('submissions')->{smtpd_tls_wrappermode}, 'yes', '... and by this';
+setup('--apply', '--service', '127.0.0.1:2465');
+is service('127.0.0.1:2465')->{smtpd_tls_wrappermode}, undef, '... and no other';
 setup('--apply', '--service=127.0.0.1:9000');
 is service('127.0.0.1:9000')->{smtpd_sasl_auth_enable}, 'yes', 'any port';
 setup('--undo');
