@@ -53,6 +53,7 @@ ok within(10, sub {
     my $now = () = $s->log('maillog') =~ /SASL PLAIN authentication failed/g;
     return $now == $before + 1;
 }), '... for Postfix one more failure';
-is_deeply [found()], [('127.0.0.1') x @possible], '... and no reason to ban anyone';
+is_deeply [found()], [('127.0.0.1') x @possible],
+    '... and no reason to ban anyone';
 
 done_testing;

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: MIT
 #
 # The Debian packages: built, without a complaint of lintian or piuparts,
-# installed into a Debian 12 of its own with a stock Postfix and PostgreSQL, used
-# for a whole session, purged without a trace. The same by autopkgtest in a
-# container that systemd has booted, restarts under load included.
+# installed into a Debian 12 of its own with a stock Postfix and PostgreSQL,
+# used for a whole session, purged without a trace; the tree, installed as
+# README has it, likewise. The same by autopkgtest in a container that systemd
+# has booted, restarts under load included.
 #
 # Takes minutes and fetches a system, so it runs when EMAILING_PACKAGES is set.
 use strict;
@@ -57,7 +58,7 @@ my ($status, $out) = run(['lintian', '--tag-display-limit', '0',
 is_deeply [grep { /^[EW]:/ } split /\n/, $out], [],
     'lintian has neither errors nor warnings';
 
-# -- a system of its own, from where this one comes from -----------------------
+# -- a system of its own, from where this one comes from ----------------------
 
 my @sources = grep { -f } '/etc/apt/sources.list',
     glob '/etc/apt/sources.list.d/*.{list,sources}';
@@ -111,7 +112,7 @@ $out = inside('purged', 0, "dpkg --purge emailing-policyd mailadmin \\
     ls -d /etc/secure-emailing 2>/dev/null || :");
 is $out, '', 'without a trace: no file, user or socket';
 
-# -- from source, as README has it ---------------------------------------------
+# -- from source, as README has it --------------------------------------------
 
 open my $readme, '<', top() . '/README' or die;
 my ($steps) = (do { local $/; <$readme> })
@@ -142,7 +143,7 @@ my ($exit, @log) = run(['piuparts', '--basetgz', "$tmp/base.tar.gz",
 is $exit, 0, 'piuparts' or diag map { /^\S+ ERROR: .*/msg } @log;
 unlink "$tmp/base.tar.gz";
 
-# -- booted --------------------------------------------------------------------
+# -- booted -------------------------------------------------------------------
 
 # A storage of its own; the limits are those of this system.
 mkdir "$tmp/$_" for qw(pod pod/tmp pod/xdg);
@@ -187,7 +188,8 @@ END {
 ok within(60, sub { (run(['podman', 'exec', $box, 'systemctl',
     'is-system-running']))[1] =~ /^running/ }), 'booted';
 succeeds('installed there', 'podman', 'exec', $box, 'sh', '-c',
-         'rm -f /usr/sbin/policy-rc.d; dpkg -i /debs/*.deb /debs/others/*.deb');
+         'rm -f /usr/sbin/policy-rc.d
+          dpkg -i /debs/*.deb /debs/others/*.deb');
 is +(run(['podman', 'exec', $box, 'systemctl', 'is-active',
     'emailing-policyd.service', 'emailing-policyd.socket',
     'emailing-policyd-auth.socket']))[1], "active\nactive\nactive\n",
@@ -214,7 +216,8 @@ $filter =~ s/\\e/\\/g;
 open my $file, '>', "$root/debs/filter" or die;
 print $file $filter;
 close $file;
-$out = succeeds('fail2ban takes the filter', 'podman', 'exec', $box, 'sh', '-euc',
+$out = succeeds('fail2ban takes the filter', 'podman', 'exec', $box, 'sh',
+    '-euc',
     'cp /debs/filter /etc/fail2ban/filter.d/emailing.conf
      journalctl -o short -u emailing-policyd >/tmp/log
      grep -c "auth: denied: " /tmp/log

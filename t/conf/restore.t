@@ -74,7 +74,8 @@ is_deeply [grep { !/role "\w+" already exists/ } split /\n/, $err], [],
     '... without a complaint';
 unlike $out, qr/^(?:made|set) /m, '... and emailing-setup finds all there';
 is_deeply content($two), content($one), 'all is as it was, rights included';
-is +(as($two, 'PGDATABASE=emailing PGUSER=emailing_mailadmin mailadmin show user test1'))[1],
+is +(as($two, 'export PGDATABASE=emailing PGUSER=emailing_mailadmin
+    mailadmin show user test1'))[1],
     "--- Show test1 ---\n  Domains:\n    * test1.com (with subdomains)\n"
     . "  Adress:\n    * user\@test1.com\n", 'mailadmin shows it';
 

@@ -148,7 +148,8 @@ postfix();
 setup('--apply', '--service', 'submissions');
 is service('submissions')->{smtpd_tls_wrappermode}, 'yes', '... and by this';
 setup('--apply', '--service', '127.0.0.1:2465');
-is service('127.0.0.1:2465')->{smtpd_tls_wrappermode}, undef, '... and no other';
+is service('127.0.0.1:2465')->{smtpd_tls_wrappermode}, undef,
+    '... and no other';
 setup('--apply', '--service=127.0.0.1:9000');
 is service('127.0.0.1:9000')->{smtpd_sasl_auth_enable}, 'yes', 'any port';
 setup('--undo');
