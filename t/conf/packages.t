@@ -78,6 +78,9 @@ succeeds('copied', 'cp', @debs, top() . '/conf/debian/tests/session',
          "$root/debs");
 succeeds('with the source of their tests', 'cp', '-r', top() . '/conf/debian',
          "$root/debs/tree/debian");
+# By this autopkgtest tells that it is built.
+open my $built, '>', "$root/debs/tree/debian/files" or die;
+close $built;
 run(['cp', '-L', '/etc/resolv.conf', "$root/etc/resolv.conf"]);
 my $list = q{find / -xdev -path /proc -prune -o -path /sys -prune -o }
     . q{-path /dev -prune -o -path /debs -prune -o -name '*emailing*' -print};
@@ -195,7 +198,7 @@ is +(run(['podman', 'exec', $box, 'systemctl', 'is-active',
     'emailing-policyd-auth.socket']))[1], "active\nactive\nactive\n",
     'the units are active';
 $out = succeeds('autopkgtest', 'podman', 'exec', $box, 'sh', '-c',
-                'autopkgtest /debs/*.deb /debs/tree// -- null 2>&1');
+                'autopkgtest /debs/*.deb /debs/tree -- null 2>&1');
 like $out, qr/^$_/m, $_ for 'ok - doctor is content',
     'ok - restarts under load: no message deferred',
     'ok - --undo: main.cf and master.cf', 'session +PASS';
