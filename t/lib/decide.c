@@ -308,6 +308,13 @@ test_extension(void **state)
            DECIDE_REJECT, DECIDE_NOT_GRANTED, NULL);
     expect(ASK("user+x@y@test1.com", .grants = grants, .delimiter = "+"),
            DECIDE_REJECT, DECIDE_NOT_GRANTED, NULL);
+    /* VERP, as emailing(7) has it. */
+    expect(ASK("user+17=to=example.net@test1.com", .grants = grants,
+               .delimiter = "+"),
+           DECIDE_PERMIT, DECIDE_EXTENSION, NULL);
+    expect(ASK("user+17=to=example.net@test1.com",
+               .grants = "d - test1.com\n"),
+           DECIDE_PERMIT, DECIDE_DOMAIN, NULL);
     /* The whole address beats the stripped one. */
     expect(ASK("a+b@x", .grants = "a - a+b@x\na - a@x\n", .delimiter = "+"),
            DECIDE_PERMIT, DECIDE_ADDRESS, NULL);
