@@ -160,7 +160,7 @@ is $c->received_count, 2, '... none at all';
 in_container($wary, 'sh', '-c', 'for p in /proc/[0-9]*; do '
     . 'grep -q emailing-policy $p/comm && kill -KILL ${p#/proc/}; done; true');
 is $k->podman('wait', 'wary'), 137, 'without policyd the container has failed';
-like logs($wary), qr/error: a program ended by itself, status 137/,
+like logs($wary), qr/error: policyd ended by itself, status 137/,
     '... it says so';
 
 done_testing;
