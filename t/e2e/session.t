@@ -9,6 +9,7 @@ use FindBin;
 use lib "$FindBin::Bin/..";
 
 use Test::More;
+use Time::HiRes qw(sleep);
 
 use Emailing;
 
@@ -105,9 +106,17 @@ like $s->smtp->send('user@test1.com'), qr/^530 /, 'no TLS: refused';
 # -- a change -----------------------------------------------------------------
 
 output_is('revoke domain test1.com from test1', '');
-is $smtp->send('anything@test1.com'), '553 5.7.1 <anything@test1.com>: '
+# The notification travels beside the message, and on a busy machine comes
+# second; t/policyd/live.t measures it, t/policyd/lost.t does without.
+my $answer;
+for (1 .. 50) {
+    $answer = $smtp->send('anything@test1.com');
+    last if $answer !~ /^250 /;
+    sleep 0.1;
+}
+is $answer, '553 5.7.1 <anything@test1.com>: '
     . 'Sender address rejected: not granted to user test1',
-    'revoked: refused at the next message of the same session';
+    'revoked: refused in the same session';
 like $smtp->send('user@test1.com'), qr/^250 /, 'the address is still granted';
 is $s->mailadmin_ok([qw(show user test1)]),
     "--- Show test1 ---\n  Domains:\n  Adress:\n    * user\@test1.com\n",
