@@ -92,6 +92,7 @@ sub some_fault {
 sub under_faults {
     my ($count, $window, $max_stale) = @_;
     $d->reload(max_stale => $max_stale);
+    ok $d->ready, 'changes are followed';
     my %env = %{ $db->owner_env };
     my $out = "$d->{dir}/decisions$max_stale";
     my $seed = int rand 1e9;
@@ -103,6 +104,8 @@ sub under_faults {
         exec build() . '/t/policyd/decisions', "$d->{dir}/emailing/policy",
             $count, $window, 1, $seed or POSIX::_exit(127);
     }
+    # What is not as decisions sets it up has been forgotten by then.
+    sleep 1;
     my $faults = 0;
     until (waitpid $pid, WNOHANG) {
         some_fault();
@@ -117,10 +120,11 @@ sub under_faults {
         . " $n{deferred} deferred, under $faults faults and $n{changed}"
         . ' changes none was wrong';
     cmp_ok $n{asked} - $n{deferred}, '>=', $count, 'many were not deferred';
+    cmp_ok $faults, '>', 3, 'there were faults';
     return;
 }
 
-my $count = $ENV{EMAILING_DECISIONS} || 8_000;
+my $count = $ENV{EMAILING_DECISIONS} || 40_000;
 under_faults($count, 5000, 0);
 under_faults($count, 60_000, 300);
 $proxy->mode('pass');
