@@ -60,7 +60,7 @@ read_file(const char *path, size_t max, mode_t *mode_r, const char **error_r)
     ssize_t n = -1;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     bool known = fd >= 0 && fstat(fd, &info) == 0;
-    /* A pipe without a writer would read as an empty file; /dev/null is one. */
+    /* A pipe without a writer would read as an empty file, as /dev/null is. */
     bool file = known && (S_ISREG(info.st_mode) || S_ISCHR(info.st_mode));
 
     *error_r = NULL;

@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 enum { ATTEMPTS = 8,
-       LONGEST = 5 }; /* limits that one statement may take, while it answers */
+       LONGEST = 5 }; /* limits that one statement may take, if it answers */
 
 struct db {
     const char *conninfo;

@@ -18,8 +18,8 @@ struct record;
 /* The change counter of the snapshot that the row is from. */
 int64_t row_counter(const PGresult *rows, int row);
 
-/* NULL: there is no such user, or the row is in no form known or memory is out,
- * which *error_r then says, a constant text or NULL. */
+/* NULL: there is no such user, or the row is in no form known or memory is
+ * out, which *error_r then says, a constant text or NULL. */
 struct record *row_record(const PGresult *rows, int row,
                           const char **error_r);
 

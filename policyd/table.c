@@ -130,7 +130,8 @@ table_expect(struct table *table, const char *name, size_t len)
 static void
 prefetch(const struct slot *slot)
 {
-    intptr_t record = (intptr_t) slot->entry + (intptr_t) slot->distance * UNIT;
+    intptr_t record =
+        (intptr_t) slot->entry + (intptr_t) slot->distance * UNIT;
 
     __builtin_prefetch(slot->entry->name);
     if (slot->distance != 0)

@@ -39,12 +39,15 @@ sub quoted {
     return q(') . $text =~ s/'/''/gr . q(');
 }
 
-# A user with this secret as it stands in the table, or a new secret.
+# A user with this secret as it stands in the table, or a new secret, which
+# policyd has heard of.
 sub set_secret {
     my ($user, $secret) = @_;
     my $value = quoted($secret);
+    my ($heard) = counts('notifications_total');
     $s->sql("INSERT INTO emailing_users (name, passwd) VALUES ('$user', $value)"
         . ' ON CONFLICT (name) DO UPDATE SET passwd = EXCLUDED.passwd');
+    within(2, sub { (counts('notifications_total'))[0] > $heard });
     return;
 }
 
