@@ -178,13 +178,14 @@ look(struct session *session, struct impact *impact,
     return status;
 }
 
-/* The stored form of an argument; false, with the message, when it has none. */
+/* The stored forms of arguments. */
 struct words {
     struct user_name name;
     struct addr address;
     struct domain domain;
 };
 
+/* False, and the message is set, when an argument has none. */
 static bool
 read_object(struct session *session, enum store_kind kind, const char *text,
             struct words *words_r)

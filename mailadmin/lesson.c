@@ -29,7 +29,7 @@ static void *
 grow(void *list, size_t count, size_t *room, size_t size)
 {
     size_t more = *room ? *room * 2 : 64;
-    void *grown = list;
+    void *grown;
 
     if (count < *room)
         return list;

@@ -39,6 +39,7 @@ struct question {
     struct conn *conn;
     struct decide_text value[VALUES];
     uint64_t began; /* clock_boot_ns() */
+    uint64_t usage; /* where it will be noted; 0: it will not be */
 };
 
 /* A question that waits, with all it points to. */
@@ -118,10 +119,11 @@ conclude(const struct question *question, const struct decide_request *request,
     int64_t now = (int64_t) time(NULL);
 
     decide_asked(&policy->options, request, facts, now, verdict);
-    if (policy->usage != NULL && facts->state == DECIDE_USER_RECORD
+    if (policy->usage != NULL && question->usage != 0
+        && facts->state == DECIDE_USER_RECORD
         && verdict->action != DECIDE_DEFER
         && verdict->reason != DECIDE_DISABLED)
-        usage_note(policy->usage, facts->record, verdict,
+        usage_note(policy->usage, question->usage, facts->record, verdict,
                    &question->value[SENDER], &question->value[INSTANCE], now);
 }
 
@@ -249,7 +251,7 @@ handle(void *context, struct conn *conn, char *buf,
        const struct attr_value *values, const char **error_r)
 {
     struct policy *policy = context;
-    struct question question = {policy, conn, {{0}}, 0};
+    struct question question = {policy, conn, {{0}}, 0, 0};
     struct decide_facts facts = {.state = DECIDE_NOT_ASKED};
     struct decide_request request;
     struct decide_verdict verdict;
@@ -275,6 +277,9 @@ handle(void *context, struct conn *conn, char *buf,
     if (verdict.action == DECIDE_ASK) {
         struct directory_question asked = asked_for(&verdict);
 
+        if (policy->usage != NULL)
+            question.usage = usage_expect(policy->usage, &verdict,
+                                          &question.value[SENDER]);
         /* One look at the clock serves both: it is a hundredth of all that an
          * answer costs. */
         if (!directory_peek(policy->directory, &asked,

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The table is a ring, oldest first, with buckets to find an entry by the
- * keyed hash of its user and sender. Two entries with one hash of 64 bits are
- * taken to be the same: only a figure would be wrong. What each decision reads
- * stands apart from the texts, in so little memory that it stays near.
+ * What each decision reads is one slot, half a cache line, of an open table
+ * that is never more than half full: found by the keyed hash of user and
+ * sender, or in the next free place. Two with one hash of 64 bits are taken to
+ * be the same: only a figure would be wrong. The texts stand apart, in a ring,
+ * oldest first.
  */
 #include "config.h"
 
@@ -19,8 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BUCKETS (2 * USAGE_ENTRIES)
-#define NONE UINT32_MAX
+#define SLOTS (2 * USAGE_ENTRIES)
 #define FLUSH_MS 5000       /* from the first entry to its batch */
 #define NEXT_MS 1000        /* to a further one, when one was not enough */
 #define PAUSE_MS 60000      /* after a batch that was refused */
@@ -30,15 +30,16 @@
 
 enum form { FORM_ADDRESS, FORM_NULL, FORM_MALFORMED };
 
-struct use {
+struct slot {
     uint64_t hash;
     uint64_t instance; /* of the last message, its last bytes; 0: none */
-    uint32_t messages, refused;
-    uint32_t last;  /* second since the epoch, enough until 2106 */
-    uint32_t chain; /* next in its bucket */
+    uint32_t messages; /* 0: the slot is free */
+    uint32_t refused;
+    uint32_t last; /* second since the epoch, enough until 2106 */
 };
 
 struct text {
+    uint64_t hash; /* of its slot */
     int64_t user, first;
     uint8_t form;
     char kind; /* of the grant: 'a', 'd', '-' for none */
@@ -50,10 +51,9 @@ struct usage {
     struct db *db;
     uv_timer_t *timer;
     struct siphash_key key;
-    struct use *ring;
-    struct text *texts; /* of the ring's entries */
-    uint32_t *buckets;
-    uint32_t head, count;
+    struct slot *slots;
+    struct text *ring;
+    uint32_t head, count; /* of the ring */
     size_t out; /* entries of the batch that is out */
     bool asked; /* a batch is out */
     bool recording, finishing;
@@ -64,14 +64,15 @@ struct usage {
 
 /* -- noting --------------------------------------------------------------- */
 
-static uint32_t
+/* The slot with that hash, or the free one where it belongs. */
+static struct slot *
 find(const struct usage *usage, uint64_t hash)
 {
-    uint32_t i = usage->buckets[hash % BUCKETS];
+    uint64_t i = hash % SLOTS;
 
-    while (i != NONE && usage->ring[i].hash != hash)
-        i = usage->ring[i].chain;
-    return i;
+    while (usage->slots[i].messages != 0 && usage->slots[i].hash != hash)
+        i = (i + 1) % SLOTS;
+    return &usage->slots[i];
 }
 
 /* Postfix's instance ends in the microsecond and a number: enough to tell two
@@ -107,38 +108,22 @@ set_grant(struct text *text, const struct record *record,
 
 static void on_tick(uv_timer_t *timer);
 
-/* A new entry at the end of the ring; NULL when there is no room. */
-static struct use *
-append(struct usage *usage, uint64_t hash)
+/* A new entry at the end of the ring. False when there is no room. */
+static bool
+append(struct usage *usage, uint64_t hash, enum form form,
+       const struct record *record, const struct decide_verdict *verdict,
+       const struct decide_text *sender, int64_t now)
 {
-    uint32_t i = (usage->head + usage->count) % USAGE_ENTRIES;
-    struct use *use = &usage->ring[i];
+    struct text *text =
+        &usage->ring[(usage->head + usage->count) % USAGE_ENTRIES];
 
     if (usage->count == USAGE_ENTRIES) {
         usage->counts.dropped++;
-        return NULL;
+        return false;
     }
     if (usage->count++ == 0 && !usage->asked && !usage->pausing)
         uv_timer_start(usage->timer, on_tick, FLUSH_MS, 0);
-    use->hash = hash;
-    use->chain = usage->buckets[hash % BUCKETS];
-    usage->buckets[hash % BUCKETS] = i;
-    use->instance = 0;
-    use->messages = use->refused = 0;
-    return use;
-}
-
-static struct use *
-new_use(struct usage *usage, uint64_t hash, enum form form,
-        const struct record *record, const struct decide_verdict *verdict,
-        const struct decide_text *sender, int64_t now)
-{
-    struct use *use = append(usage, hash);
-    struct text *text;
-
-    if (use == NULL)
-        return NULL;
-    text = &usage->texts[use - usage->ring];
+    text->hash = hash;
     text->first = now;
     text->form = (uint8_t) form;
     text->user = record_id(record);
@@ -148,44 +133,62 @@ new_use(struct usage *usage, uint64_t hash, enum form form,
     else
         memcpy(text->sender, verdict->sender.text, verdict->sender.len + 1);
     set_grant(text, record, verdict, now);
-    return use;
+    return true;
+}
+
+/* The sender in normal form, or as it came if it has none. */
+static enum form
+form_of(const struct decide_verdict *verdict, const struct decide_text *sender)
+{
+    if (sender->len == 0)
+        return FORM_NULL;
+    return verdict->sender.len == 0 ? FORM_MALFORMED : FORM_ADDRESS;
+}
+
+uint64_t
+usage_expect(const struct usage *usage, const struct decide_verdict *verdict,
+             const struct decide_text *sender)
+{
+    char text[NAME_MAX_LEN + ADDR_MAX + 2];
+    enum form form = form_of(verdict, sender);
+    size_t len = verdict->user.len, rest = verdict->sender.len;
+    const char *from = verdict->sender.text;
+    uint64_t hash;
+
+    if (form == FORM_MALFORMED) {
+        from = sender->text;
+        rest = sender->len < ADDR_MAX ? sender->len : ADDR_MAX;
+    }
+    memcpy(text, verdict->user.text, len);
+    text[len++] = (char) form; /* no byte of a name */
+    memcpy(text + len, from, rest);
+    hash = siphash(&usage->key, text, len + rest);
+    __builtin_prefetch(&usage->slots[hash % SLOTS], 1);
+    return hash;
 }
 
 void
-usage_note(struct usage *usage, const struct record *record,
-           const struct decide_verdict *verdict,
+usage_note(struct usage *usage, uint64_t expected,
+           const struct record *record, const struct decide_verdict *verdict,
            const struct decide_text *sender,
            const struct decide_text *instance, int64_t now)
 {
-    struct decide_text text = {verdict->sender.text, verdict->sender.len};
-    enum form form = FORM_ADDRESS;
-    uint64_t hash, message;
-    struct use *use;
-    uint32_t i;
+    struct slot *slot = find(usage, expected);
+    uint64_t message = last_bytes(instance);
 
-    if (sender->len == 0)
-        form = FORM_NULL;
-    else if (verdict->sender.len == 0) {
-        form = FORM_MALFORMED;
-        text = *sender;
+    if (slot->messages == 0) {
+        if (!append(usage, expected, form_of(verdict, sender), record, verdict,
+                    sender, now))
+            return;
+        slot->hash = expected;
+        slot->refused = 0;
+    } else if (message != 0 && message == slot->instance) {
+        return;
     }
-    /* An odd number spreads the users, which count from one. */
-    hash = siphash(&usage->key, text.text, text.len)
-           + (uint64_t) record_id(record) * UINT64_C(0x9e3779b97f4a7c15)
-           + form;
-    i = find(usage, hash);
-    use = i != NONE ? &usage->ring[i]
-                    : new_use(usage, hash, form, record, verdict, sender,
-                              now);
-    if (use == NULL)
-        return;
-    use->last = (uint32_t) now;
-    message = last_bytes(instance);
-    if (message != 0 && message == use->instance)
-        return;
-    use->instance = message;
-    use->messages++;
-    use->refused += verdict->action != DECIDE_PERMIT;
+    slot->last = (uint32_t) now;
+    slot->instance = message;
+    slot->messages++;
+    slot->refused += verdict->action != DECIDE_PERMIT;
 }
 
 /* -- handing over --------------------------------------------------------- */
@@ -210,16 +213,16 @@ make_batch(const struct usage *usage, uint32_t count)
     if (out == NULL)
         return NULL;
     for (i = 0; i < count; i++) {
-        uint32_t at = (usage->head + i) % USAGE_ENTRIES;
-        const struct use *use = &usage->ring[at];
-        const struct text *entry = &usage->texts[at];
+        const struct text *entry =
+            &usage->ring[(usage->head + i) % USAGE_ENTRIES];
+        const struct slot *slot = find(usage, entry->hash);
 
         fprintf(out,
                 "%" PRId64 "\t%s\t%" PRIu32 "\t%" PRIu32 "\t%" PRId64
                 "\t%" PRIu32 "\t%c\t%s\t%s\n",
-                entry->user, forms[entry->form], use->messages, use->refused,
-                entry->first, use->last, entry->kind, entry->grant,
-                entry->sender);
+                entry->user, forms[entry->form], slot->messages,
+                slot->refused, entry->first, slot->last, entry->kind,
+                entry->grant, entry->sender);
     }
     if (fclose(out) == 0)
         return text;
@@ -227,16 +230,29 @@ make_batch(const struct usage *usage, uint32_t count)
     return NULL;
 }
 
-/* Takes the oldest entry out. */
+/* Takes the oldest entry out. What stands behind its slot and was pushed there
+ * by it moves up, so that find() meets no gap. */
 static void
 remove_first(struct usage *usage)
 {
-    struct use *use = &usage->ring[usage->head];
-    uint32_t *at = &usage->buckets[use->hash % BUCKETS];
+    uint64_t gap = (uint64_t) (find(usage, usage->ring[usage->head].hash)
+                               - usage->slots);
+    uint64_t i = gap;
 
-    while (*at != usage->head)
-        at = &usage->ring[*at].chain;
-    *at = use->chain;
+    for (;;) {
+        const struct slot *slot;
+
+        i = (i + 1) % SLOTS;
+        slot = &usage->slots[i];
+        if (slot->messages == 0)
+            break;
+        /* Not if its own place lies behind the gap. */
+        if ((i - slot->hash) % SLOTS < (i - gap) % SLOTS)
+            continue;
+        usage->slots[gap] = *slot;
+        gap = i;
+    }
+    usage->slots[gap].messages = 0;
     usage->head = (usage->head + 1) % USAGE_ENTRIES;
     usage->count--;
 }
@@ -335,19 +351,17 @@ usage_new(uv_loop_t *loop, struct db *db)
         return NULL;
     usage->db = db;
     usage->ring = calloc(USAGE_ENTRIES, sizeof(*usage->ring));
-    usage->texts = calloc(USAGE_ENTRIES, sizeof(*usage->texts));
-    usage->buckets = malloc(BUCKETS * sizeof(*usage->buckets));
+    usage->slots = calloc(SLOTS, sizeof(*usage->slots));
     usage->timer = calloc(1, sizeof(*usage->timer));
     if (usage->timer != NULL) {
         uv_timer_init(loop, usage->timer);
         usage->timer->data = usage;
     }
-    if (usage->ring == NULL || usage->texts == NULL || usage->buckets == NULL || usage->timer == NULL
+    if (usage->ring == NULL || usage->slots == NULL || usage->timer == NULL
         || !siphash_make_key(&usage->key)) {
         usage_free(&usage);
         return NULL;
     }
-    memset(usage->buckets, 0xff, BUCKETS * sizeof(*usage->buckets));
     return usage;
 }
 
@@ -368,8 +382,7 @@ usage_free(struct usage **usage)
     if (old->timer != NULL)
         uv_close((uv_handle_t *) old->timer, free_handle);
     free(old->ring);
-    free(old->texts);
-    free(old->buckets);
+    free(old->slots);
     free(old);
 }
 

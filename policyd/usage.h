@@ -37,11 +37,18 @@ void usage_free(struct usage **usage);
  * What was noted before goes out all the same. */
 void usage_set_recording(struct usage *usage, bool recording);
 
+/* Where a decision will be noted, once it is made: has that memory fetched
+ * meanwhile. The verdict has user and sender; the latter also as it came. */
+uint64_t usage_expect(const struct usage *usage,
+                      const struct decide_verdict *verdict,
+                      const struct decide_text *sender);
+
 /*
- * Notes a decision that was made by the user's record. Allocates nothing. The
- * sender is as it came; requests with the same instance are one message.
+ * Notes, where expected, a decision that was made by the user's record.
+ * Allocates nothing. Requests with the same instance are one message.
  */
-void usage_note(struct usage *usage, const struct record *record,
+void usage_note(struct usage *usage, uint64_t expected,
+                const struct record *record,
                 const struct decide_verdict *verdict,
                 const struct decide_text *sender,
                 const struct decide_text *instance, int64_t now);

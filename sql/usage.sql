@@ -52,9 +52,9 @@ END $$;
 -- nothing, sender. Returns how many senders were of users that there are.
 --
 -- Of a user at most 1000 senders are kept, of one domain at most 100 each, and
--- the rest together. The row of emailing_usage is locked first, so that several
--- policyds come one after the other; who would wait for long gives up. What is
--- lost in a crash is not worth waiting for the disk.
+-- the rest together. The row of emailing_usage is locked first, so that
+-- several policyds come one after the other; who would wait for long gives up.
+-- What is lost in a crash is not worth waiting for the disk.
 CREATE OR REPLACE FUNCTION public.emailing_record_usage(batch text)
 RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
