@@ -285,6 +285,22 @@ is $r->{status}, 66, 'a head from before the beginning';
 like $r->{err}, qr/link 1 was pruned: the audit begins after link \d+/,
     'cannot be told';
 
+# The role of an auditor, as emailing(7) has it.
+open my $file, '<', EmailingPg::source() . '/conf/man/emailing.7' or die $!;
+my ($sql) = do { local $/; <$file> }
+    =~ /^(CREATE ROLE auditor.*?)^\.Ed$/ms;
+$pg->psql($sql);
+%as = (user => 'auditor');
+is admin(qw(audit verify))->{status}, 0, 'an auditor: verify';
+is admin(qw(audit))->{status}, 0, 'audit';
+is admin(qw(show user slow --at), $between)->{status}, 0, 'show --at';
+is admin(qw(check slow a@x.com --at), $between)->{status}, 1, 'check --at';
+is admin(qw(disable user slow))->{status}, 77, 'and no change';
+is admin(qw(passwd slow --generate))->{status}, 77, 'nor a password';
+isnt $pg->psql('SELECT passwd FROM emailing_users', user => 'auditor',
+    may_fail => 1)->{status}, 0, 'nor any look at one';
+%as = ();
+
 # More than a page, in text and JSON.
 $pg->psql("INSERT INTO emailing_domains (domain)
     SELECT 'd' || i || '.com' FROM generate_series(1, 2500) i");
