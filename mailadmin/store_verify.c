@@ -87,7 +87,7 @@ static const char *const checks[STORE_CHECKS] = {
     " WHERE (SELECT a.base FROM public.emailing_audit a"
     "  JOIN " CHAIN " c ON c.xact = a.xact AND c.first >> 13 = a.id >> 13"
     "   AND a.id BETWEEN c.first AND c.last"
-    "  WHERE a.operation IN ('begin', 'prune')"
+    "  WHERE a.object = 'audit'"
     "  ORDER BY c.number DESC LIMIT 1)"
     " IS DISTINCT FROM coalesce((SELECT c.hash FROM " CHAIN " c"
     "  WHERE c.number < " ANCHOR " ORDER BY c.number DESC LIMIT 1), "

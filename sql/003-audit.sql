@@ -265,8 +265,10 @@ CREATE INDEX emailing_audit_id_address ON public.emailing_audit (id_address)
     WHERE id_address IS NOT NULL;
 CREATE INDEX emailing_audit_id_domain ON public.emailing_audit (id_domain)
     WHERE id_domain IS NOT NULL;
+CREATE INDEX emailing_audit_begin ON public.emailing_audit (id)
+    WHERE object = 'audit';
 CREATE INDEX emailing_audit_truncate ON public.emailing_audit (id)
-    WHERE operation IN ('truncate', 'begin', 'prune');
+    WHERE operation = 'truncate';
 CREATE INDEX emailing_audit_chain_at ON public.emailing_audit_chain (at);
 CREATE INDEX emailing_audit_chain_rows
     ON public.emailing_audit_chain (xact, (first >> 13));

@@ -17,8 +17,8 @@ CREATE OR REPLACE VIEW public.emailing_history AS
        AND a.id BETWEEN c.first AND c.last;
 
 -- The users, addresses, domains and grants that there were after that link:
--- the last row of each. What a TRUNCATE did not see (another transaction had
--- just added it) it took away nevertheless.
+-- the last row of each, unless it was deleted. A TRUNCATE has a row for each of
+-- those, too; in version 2 not for a grant whose user was gone.
 CREATE OR REPLACE FUNCTION public.emailing_state(upto bigint)
 RETURNS SETOF public.emailing_history
 LANGUAGE sql STABLE

@@ -323,8 +323,8 @@ BEGIN
         SELECT os, what, 'delete', g.id_user, g.id_address, u.name, a.address,
                g.expires
           FROM public.emailing_users_addresses g
-          JOIN public.emailing_users u ON u.id = g.id_user
-          JOIN public.emailing_addresses a ON a.id = g.id_address;
+          LEFT JOIN public.emailing_users u ON u.id = g.id_user
+          LEFT JOIN public.emailing_addresses a ON a.id = g.id_address;
     WHEN 'user_domain' THEN
         INSERT INTO public.emailing_audit (
             os_user, object, operation, id_user, id_domain, name, domain,
@@ -332,8 +332,8 @@ BEGIN
         SELECT os, what, 'delete', g.id_user, g.id_domain, u.name, d.domain,
                g.subdomains, g.expires
           FROM public.emailing_users_domains g
-          JOIN public.emailing_users u ON u.id = g.id_user
-          JOIN public.emailing_domains d ON d.id = g.id_domain;
+          LEFT JOIN public.emailing_users u ON u.id = g.id_user
+          LEFT JOIN public.emailing_domains d ON d.id = g.id_domain;
     END CASE;
     RETURN NULL;
 END $$;
