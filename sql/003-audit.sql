@@ -252,6 +252,7 @@ ALTER TABLE public.emailing_changes
     ALTER link SET NOT NULL,
     ALTER head SET NOT NULL;
 
+CREATE INDEX emailing_audit_xact ON public.emailing_audit (xact);
 -- A name that somebody had ever is the name in one of these rows.
 CREATE INDEX emailing_audit_name ON public.emailing_audit (name)
     WHERE object = 'user';

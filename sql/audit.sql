@@ -39,10 +39,10 @@ AS $$
                           AND (t.link, t.id) > (s.link, s.id))
 $$;
 
--- Runs for the first row of each statement that changed something. The first
--- of a transaction chains all of them, and bumps the counter if the permissions
--- of anybody changed; with constraints set to be immediate, each does that for
--- what was written since the one before.
+-- Runs once for each statement that changed something, when the transaction
+-- ends. The first run chains all rows of the transaction, and bumps the counter
+-- if the permissions of anybody changed; with constraints set to be immediate,
+-- each does that for what was written since the one before.
 CREATE OR REPLACE FUNCTION public.emailing_notify()
 RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
@@ -68,8 +68,12 @@ BEGIN
               FROM (SELECT a.id, a.notify,
                            public.emailing_audit_digest(a) AS digest
                       FROM public.emailing_audit a
-                     WHERE a.id >= new.id AND a.xact = this
-                       AND a.operation <> 'baseline') d
+                     WHERE a.xact = this AND a.operation <> 'baseline'
+                       AND NOT EXISTS (
+                           SELECT FROM public.emailing_audit_chain c
+                            WHERE c.xact = this
+                              AND c.first >> 13 = a.id >> 13
+                              AND a.id BETWEEN c.first AND c.last)) d
              GROUP BY d.id >> 13
              ORDER BY d.id >> 13
         LOOP

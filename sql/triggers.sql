@@ -281,7 +281,7 @@ BEGIN
 END $$;
 
 -- TRUNCATE has no transition table: what is about to go is written down
--- before, and everything is dropped.
+-- before, and then everything is dropped.
 CREATE OR REPLACE FUNCTION public.emailing_audit_truncate()
 RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
@@ -296,8 +296,6 @@ DECLARE
                  WHEN 'emailing_users_addresses' THEN 'user_address'
                  WHEN 'emailing_users_domains' THEN 'user_domain' END;
 BEGIN
-    INSERT INTO public.emailing_audit (os_user, object, operation, notify)
-        VALUES (os, what, 'truncate', '{*}');
     CASE what
     WHEN 'user' THEN
         INSERT INTO public.emailing_audit (
@@ -335,6 +333,8 @@ BEGIN
           LEFT JOIN public.emailing_users u ON u.id = g.id_user
           LEFT JOIN public.emailing_domains d ON d.id = g.id_domain;
     END CASE;
+    INSERT INTO public.emailing_audit (os_user, object, operation, notify)
+        VALUES (os, what, 'truncate', '{*}');
     RETURN NULL;
 END $$;
 

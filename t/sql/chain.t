@@ -61,6 +61,10 @@ is made('BEGIN; SET CONSTRAINTS ALL IMMEDIATE;
 is $pg->psql('SELECT count(DISTINCT at) FROM (SELECT at
     FROM emailing_audit_chain ORDER BY number DESC LIMIT 2) l'), 1,
     'of one moment all the same';
+cmp_ok made("INSERT INTO emailing_addresses (address) VALUES ('y\@a.com');
+    BEGIN; SET CONSTRAINTS ALL IMMEDIATE;
+    TRUNCATE emailing_addresses CASCADE; COMMIT"), '>', 1,
+    'a TRUNCATE, immediately';
 is made('BEGIN; SAVEPOINT s; SET CONSTRAINTS ALL IMMEDIATE;
     UPDATE emailing_users SET enabled = false; ROLLBACK TO s;
     UPDATE emailing_users SET enabled = false WHERE id = 1; COMMIT'), 1,
