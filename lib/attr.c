@@ -5,50 +5,134 @@
 
 #include <string.h>
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+#define WORD 64 /* bytes that are looked at together */
+
 void
 attr_reader_reset(struct attr_reader *reader)
 {
     memset(reader, 0, sizeof(*reader));
 }
 
-/* Returns the index of the name, which is not empty, in the table, or
- * count. */
-static size_t
-find_name(const struct attr_name *names, size_t count, const char *name,
-          size_t len)
+/* Which of the WORD bytes at text are c: the first is the lowest bit. */
+#ifdef __SSE2__
+static inline uint64_t
+piece_bits(const char *text, unsigned int i, __m128i wanted)
 {
+    __m128i piece = _mm_loadu_si128((const __m128i *) (text + i));
+    int bits = _mm_movemask_epi8(_mm_cmpeq_epi8(piece, wanted));
+
+    return (uint64_t) (unsigned int) bits << i;
+}
+
+static inline uint64_t
+word_bits(const char *text, char c)
+{
+    const __m128i wanted = _mm_set1_epi8(c);
+
+    return piece_bits(text, 0, wanted) | piece_bits(text, 16, wanted)
+           | piece_bits(text, 32, wanted) | piece_bits(text, 48, wanted);
+}
+#else
+static inline uint64_t
+word_bits(const char *text, char c)
+{
+    uint64_t bits = 0;
+    unsigned int i;
+
+    for (i = 0; i < WORD; i++)
+        bits |= (uint64_t) (text[i] == c) << i;
+    return bits;
+}
+#endif
+
+/* The same for as many of the bytes from offset at on as there are in buf. */
+static inline uint64_t
+find_bits(const char *buf, size_t len, size_t at, char c)
+{
+    uint64_t bits = 0;
+    size_t i, left = len - at;
+
+    if (left >= WORD)
+        return word_bits(buf + at, c);
+    if (len >= WORD)
+        return word_bits(buf + len - WORD, c) >> (WORD - left);
+    for (i = 0; i < left; i++)
+        bits |= (uint64_t) (buf[at + i] == c) << i;
+    return bits;
+}
+
+/* A bit for each name: with these factors none that Postfix sends has that of
+ * another one which policyd reads. */
+static uint64_t
+name_bit(const char *name, size_t len)
+{
+    unsigned int first = (unsigned char) name[0];
+    unsigned int last = (unsigned char) name[len - 1];
+
+    return UINT64_C(1) << ((first + 2 * last + 5 * len) % 64);
+}
+
+struct table {
+    const struct attr_name *names;
+    size_t count;
+    uint64_t bits; /* of all names */
+};
+
+static struct table
+make_table(const struct attr_name *names, size_t count)
+{
+    struct table table = {names, count, 0};
     size_t i;
 
     for (i = 0; i < count; i++)
+        table.bits |= name_bit(names[i].name, names[i].len);
+    return table;
+}
+
+/* Returns the index of the name, which is not empty, in the table, or its
+ * count. Most are not in it, and are not compared with those that are. */
+static size_t
+find_name(const struct table *table, const char *name, size_t len)
+{
+    const struct attr_name *names = table->names;
+    size_t i;
+
+    if ((table->bits & name_bit(name, len)) == 0)
+        return table->count;
+    for (i = 0; i < table->count; i++)
         if (names[i].len == len && names[i].name[0] == name[0]
             && memcmp(names[i].name, name, len) == 0)
             break;
     return i;
 }
 
-/* Reads one line without its newline. Returns an error. */
+/* Reads the line begun, which is not empty and whose newline is at end.
+ * Returns an error. */
 static const char *
-read_line(struct attr_reader *reader, const struct attr_name *names,
-          size_t names_count, const char *buf, size_t line, size_t len)
+read_line(struct attr_reader *reader, const struct table *table,
+          const char *buf, size_t end)
 {
-    const char *equals = memchr(buf + line, '=', len);
-    struct attr_value *value;
     size_t name_len, i;
+    struct attr_value *value;
 
-    if (equals == NULL)
+    if (reader->value == 0)
         return "line without '='";
-    name_len = (size_t) (equals - (buf + line));
+    name_len = reader->value - 1 - reader->line;
     if (name_len == 0)
         return "line without a name";
-    i = find_name(names, names_count, buf + line, name_len);
-    if (i == names_count)
+    i = find_name(table, buf + reader->line, name_len);
+    if (i == table->count)
         return NULL;
     value = &reader->values[i];
     if (value->present)
         return "attribute given twice";
     value->present = true;
-    value->offset = (uint32_t) (line + name_len + 1);
-    value->len = (uint32_t) (len - name_len - 1);
+    value->offset = (uint32_t) reader->value;
+    value->len = (uint32_t) (end - reader->value);
     return NULL;
 }
 
@@ -86,51 +170,76 @@ end_values(const struct attr_reader *reader, size_t names_count, char *buf)
             buf[reader->values[i].offset + reader->values[i].len] = '\0';
 }
 
+/* The line begun has its newline at end. Returns an error. */
+static const char *
+end_line(struct attr_reader *reader, const struct table *table,
+         const char *buf, size_t end)
+{
+    const char *error, *byte;
+
+    if (end - reader->line > ATTR_LINE_MAX)
+        return "line too long";
+    if (end >= ATTR_BLOCK_MAX)
+        return "request too long";
+    if (end == reader->line)
+        return end > 0 ? check_read(reader, buf, end + 1) : "empty request";
+    error = read_line(reader, table, buf, end);
+    if (error == NULL)
+        return NULL;
+    /* A line that ends in CR LF is best told from that. */
+    byte = check_read(reader, buf, end);
+    return byte != NULL ? byte : error;
+}
+
+/* The first of these '=', from offset at on, is that of the line begun unless
+ * it has one. */
+static void
+note_equals(struct attr_reader *reader, size_t at, uint64_t equals)
+{
+    if (reader->value == 0 && equals != 0)
+        reader->value = at + (size_t) __builtin_ctzll(equals) + 1;
+}
+
 enum attr_result
 attr_read(struct attr_reader *reader, const struct attr_name *names,
           size_t names_count, char *buf, size_t len, size_t *used_r,
           const char **error_r)
 {
+    const struct table table = make_table(names, names_count);
+
     *error_r = NULL;
     if (names_count > ATTR_FIELDS_MAX) {
         *error_r = "table of names too large";
         return ATTR_BAD;
     }
     while (reader->scanned < len) {
-        char *piece = buf + reader->scanned;
-        size_t rest = len - reader->scanned;
-        char *newline = memchr(piece, '\n', rest);
-        size_t piece_len = newline ? (size_t) (newline - piece) : rest;
-        size_t line_len = reader->scanned + piece_len - reader->line;
+        size_t at = reader->scanned;
+        uint64_t newlines = find_bits(buf, len, at, '\n');
+        uint64_t equals = find_bits(buf, len, at, '=');
 
-        if (line_len > ATTR_LINE_MAX)
-            *error_r = "line too long";
-        else if (reader->scanned + piece_len + 1 > ATTR_BLOCK_MAX)
-            *error_r = "request too long";
-        if (*error_r != NULL)
-            return ATTR_BAD;
-        reader->scanned += piece_len;
-        if (newline == NULL)
-            break;
-        if (line_len == 0) {
-            *used_r = ++reader->scanned;
-            *error_r = *used_r > 1 ? check_read(reader, buf, *used_r)
-                                   : "empty request";
+        for (; newlines != 0; newlines &= newlines - 1) {
+            size_t end = at + (size_t) __builtin_ctzll(newlines);
+            uint64_t before = newlines ^ (newlines - 1);
+
+            note_equals(reader, at, equals & before);
+            *error_r = end_line(reader, &table, buf, end);
             if (*error_r != NULL)
                 return ATTR_BAD;
-            end_values(reader, names_count, buf);
-            return ATTR_BLOCK;
+            if (end == reader->line) {
+                *used_r = end + 1;
+                end_values(reader, names_count, buf);
+                return ATTR_BLOCK;
+            }
+            reader->line = end + 1;
+            reader->value = 0;
+            equals &= ~before;
         }
-        *error_r = read_line(reader, names, names_count, buf, reader->line,
-                             line_len);
-        if (*error_r != NULL) {
-            const char *byte = check_read(reader, buf, reader->scanned);
-
-            /* A line that ends in CR LF is best told from that. */
-            *error_r = byte != NULL ? byte : *error_r;
+        note_equals(reader, at, equals);
+        reader->scanned = len - at > WORD ? at + WORD : len;
+        if (reader->scanned - reader->line > ATTR_LINE_MAX) {
+            *error_r = "line too long";
             return ATTR_BAD;
         }
-        reader->line = ++reader->scanned;
     }
     /* Even the empty line would be too much: a caller whose buffer is as
      * large as a block has no room for it. */

@@ -61,7 +61,8 @@ struct attr_value {
 /* The state between two pieces of one block. Zeroed by attr_reader_reset(). */
 struct attr_reader {
     size_t line;    /* offset of the line being read */
-    size_t scanned; /* offset up to which no newline was found */
+    size_t value;   /* offset behind its first '=', 0: none yet */
+    size_t scanned; /* offset up to which all newlines were found */
     size_t checked; /* offset up to which no byte is a forbidden one */
     struct attr_value values[ATTR_FIELDS_MAX];
 };

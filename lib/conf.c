@@ -326,27 +326,29 @@ store_defaults(struct conf *conf)
     return 0;
 }
 
-static int
-parse(enum conf_program program, const char *text)
+/* A reader of all the options there are, whose errors go to that function. */
+static cfg_t *
+new_reader(cfg_errfunc_t on_its_error)
 {
     cfg_opt_t opts[OPTIONS + 1];
     cfg_opt_t end = CFG_END();
     cfg_t *cfg;
     size_t i;
-    int status;
 
     for (i = 0; i < OPTIONS; i++)
         opts[i] = (cfg_opt_t) CFG_STR(options[i].name, NULL, CFGF_NONE);
     opts[OPTIONS] = end;
     cfg = cfg_init(opts, CFGF_NONE);
-    if (cfg == NULL)
-        return -1;
-    cfg_set_error_function(cfg, on_error);
-    for (i = 0; i < OPTIONS; i++)
-        cfg_set_validate_func(cfg, options[i].name,
-                              options[i].programs & program ? on_value
-                                                            : on_foreign);
-    status = cfg_parse_buf(cfg, text) == CFG_SUCCESS ? 0 : -1;
+    if (cfg != NULL)
+        cfg_set_error_function(cfg, on_its_error);
+    return cfg;
+}
+
+static void
+wipe_and_free(cfg_t *cfg)
+{
+    size_t i;
+
     for (i = 0; i < OPTIONS; i++) {
         char *value = cfg_getstr(cfg, options[i].name);
 
@@ -354,7 +356,54 @@ parse(enum conf_program program, const char *text)
             secret_wipe(value, strlen(value));
     }
     cfg_free(cfg);
+}
+
+static int
+parse(enum conf_program program, const char *text)
+{
+    cfg_t *cfg = new_reader(on_error);
+    size_t i;
+    int status;
+
+    if (cfg == NULL)
+        return -1;
+    for (i = 0; i < OPTIONS; i++)
+        cfg_set_validate_func(cfg, options[i].name,
+                              options[i].programs & program ? on_value
+                                                            : on_foreign);
+    status = cfg_parse_buf(cfg, text) == CFG_SUCCESS ? 0 : -1;
+    wipe_and_free(cfg);
     return status;
+}
+
+static void
+ignore_error(cfg_t *cfg, const char *format, va_list args)
+{
+    (void) cfg;
+    (void) format;
+    (void) args;
+}
+
+/* Whether the file holds a password by itself, that others may read. Leaves
+ * the references empty. */
+static bool
+shows_password(struct conf_expand *expand)
+{
+    const char *conninfo;
+    bool shows;
+    cfg_t *cfg;
+
+    if (!conf_expand_exposed(expand))
+        return false;
+    cfg = new_reader(ignore_error);
+    if (cfg == NULL)
+        return true;
+    conf_expand_blank(expand);
+    cfg_parse_buf(cfg, conf_expand_text(expand));
+    conninfo = cfg_getstr(cfg, "conninfo");
+    shows = conninfo != NULL && conf_check_password(conninfo);
+    wipe_and_free(cfg);
+    return shows;
 }
 
 struct conf *
@@ -382,6 +431,12 @@ conf_load(enum conf_program program, const char *path, char *error_r,
         loading = conf;
         ok = parse(program, conf_expand_text(expand)) == 0;
         loading = NULL;
+        if (ok && shows_password(expand)) {
+            snprintf(error_r, error_size, "%s: holds a password and others may"
+                     " read it: chmod o-r, or refer to it by ${file:/path}",
+                     path);
+            ok = false;
+        }
         conf_expand_free(&expand);
         if (!ok && error_r[0] == '\0')
             snprintf(error_r, error_size, "%s: cannot be read", path);

@@ -55,8 +55,9 @@ struct conf {
 };
 
 /*
- * Reads a file. NULL on failure, with "file:line: what" (or "file: what") in
- * error_r, which is cut to fit.
+ * Reads a file; one that holds a password must not let others read it. NULL on
+ * failure, with "file:line: what" (or "file: what") in error_r, which is cut to
+ * fit.
  */
 struct conf *conf_load(enum conf_program program, const char *path,
                        char *error_r, size_t error_size);

@@ -3,6 +3,8 @@
 
 #include "lib/conf_check.h"
 
+#include <libpq-fe.h>
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -73,4 +75,26 @@ conf_check_listen(const char *text, bool unix_only)
         || !is_endpoint(text + 5, colon))
         return "must be unix:PATH or inet:ADDRESS:PORT";
     return check_port(colon + 1);
+}
+
+bool
+conf_check_password(const char *conninfo)
+{
+    PQconninfoOption *options = PQconninfoParse(conninfo, NULL), *option;
+    bool found = false;
+
+    for (option = options; option != NULL && option->keyword != NULL;
+         option++) {
+        size_t len = strlen(option->keyword);
+        const char *end = option->keyword
+                          + (len < strlen("password")
+                                 ? 0
+                                 : len - strlen("password"));
+
+        /* "password" and "sslpassword" */
+        found |= strcmp(end, "password") == 0 && option->val != NULL
+                 && option->val[0] != '\0';
+    }
+    PQconninfoFree(options);
+    return found;
 }

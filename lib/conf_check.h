@@ -4,7 +4,8 @@
 
 /*
  * What the texts of some options must look like. Each returns NULL, or what
- * is wrong, a constant text. Nothing is looked up, bound or allocated.
+ * is wrong, a constant text. Nothing is looked up, bound or allocated, but for
+ * the last.
  */
 
 #include <stdbool.h>
@@ -19,5 +20,9 @@ const char *conf_check_listen(const char *text, bool unix_only);
 
 /* ADDRESS:PORT, an IPv6 address in brackets. */
 const char *conf_check_endpoint(const char *text);
+
+/* Whether a conninfo of libpq's holds a password; one that cannot be read as
+ * such does not. Allocates for the moment. */
+bool conf_check_password(const char *conninfo);
 
 #endif

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define FILE_MAX (1024 * 1024) /* bytes of a configuration file */
@@ -24,6 +25,7 @@ struct entry {
 
 struct conf_expand {
     char *text;
+    bool exposed;
     struct entry entries[REFERENCES_MAX];
     size_t count;
 };
@@ -50,18 +52,24 @@ discard(char *text, size_t len)
 /* Reads a whole file of at most max bytes, none of them NUL. NULL with why in
  * *error_r. */
 static char *
-read_file(const char *path, size_t max, const char **error_r)
+read_file(const char *path, size_t max, mode_t *mode_r, const char **error_r)
 {
     char *text = malloc(max + 1);
+    struct stat info;
     size_t len = 0;
     ssize_t n = -1;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    bool known = fd >= 0 && fstat(fd, &info) == 0;
+    /* A pipe without a writer would read as an empty file; /dev/null is one. */
+    bool file = known && (S_ISREG(info.st_mode) || S_ISCHR(info.st_mode));
 
     *error_r = NULL;
-    while (fd >= 0 && text != NULL && len <= max
+    while (file && text != NULL && len <= max
            && (n = read(fd, text + len, max + 1 - len)) > 0)
         len += (size_t) n;
-    if (fd < 0 || text == NULL || n < 0)
+    if (known && !file)
+        *error_r = "not a regular file";
+    else if (!known || text == NULL || n < 0)
         *error_r = strerror(errno);
     else if (len > max)
         *error_r = strerror(EFBIG);
@@ -74,6 +82,7 @@ read_file(const char *path, size_t max, const char **error_r)
         return NULL;
     }
     text[len] = '\0';
+    *mode_r = info.st_mode;
     return text;
 }
 
@@ -132,13 +141,14 @@ static bool
 refer_to_file(struct scan *scan, struct conf_expand *expand, const char *name)
 {
     const char *path = name + strlen("file:"), *error;
+    mode_t mode;
     char *value;
     size_t len;
     bool ok;
 
     if (path[0] != '/')
         return fail(scan, "cannot read", name, "not an absolute path");
-    value = read_file(path, VALUE_MAX, &error);
+    value = read_file(path, VALUE_MAX, &mode, &error);
     if (value == NULL)
         return fail(scan, "cannot read", name, error);
     len = strlen(value);
@@ -320,16 +330,18 @@ conf_expand_read(const char *path, char *error_r, size_t error_size)
 {
     struct conf_expand *expand = calloc(1, sizeof(*expand));
     const char *error = "out of memory";
+    mode_t mode = 0;
     struct scan scan = {.path = path, .line = 1, .error = error_r,
                         .error_size = error_size};
 
     if (expand != NULL)
-        expand->text = read_file(path, FILE_MAX, &error);
+        expand->text = read_file(path, FILE_MAX, &mode, &error);
     if (expand == NULL || expand->text == NULL) {
         snprintf(error_r, error_size, "%s: %s", path, error);
         free(expand);
         return NULL;
     }
+    expand->exposed = (mode & S_IROTH) != 0;
     scan.at = expand->text;
     if (!find_references(&scan, expand))
         conf_expand_free(&expand);
@@ -340,6 +352,25 @@ const char *
 conf_expand_text(const struct conf_expand *expand)
 {
     return expand->text;
+}
+
+bool
+conf_expand_exposed(const struct conf_expand *expand)
+{
+    return expand->exposed;
+}
+
+void
+conf_expand_blank(struct conf_expand *expand)
+{
+    size_t i;
+
+    for (i = 0; i < expand->count; i++) {
+        char *value = expand->entries[i].text
+                      + strlen(expand->entries[i].name) + 1;
+
+        secret_wipe(value, strlen(value));
+    }
 }
 
 void

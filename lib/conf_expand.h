@@ -14,6 +14,7 @@
  * without its end, a NUL byte. Not thread-safe, as the environment is not.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct conf_expand;
@@ -25,6 +26,13 @@ struct conf_expand *conf_expand_read(const char *path, char *error_r,
 
 /* The text without comments, NUL-terminated; lives as long as the object. */
 const char *conf_expand_text(const struct conf_expand *expand);
+
+/* Whether users other than its owner and group may read the file. */
+bool conf_expand_exposed(const struct conf_expand *expand);
+
+/* Wipes what the references stand for: from now on each is empty, and the text
+ * says what the file says by itself. */
+void conf_expand_blank(struct conf_expand *expand);
 
 /* Frees *expand (which may be NULL) and sets it to NULL. */
 void conf_expand_free(struct conf_expand **expand);

@@ -86,9 +86,16 @@ routed_local_part(const struct addr *addr)
 static bool
 plain_label(const char *label, size_t len)
 {
-    static const char allowed[] = "abcdefghijklmnopqrstuvwxyz0123456789-_";
+    size_t i;
 
-    return len > 0 && strspn(label, allowed) >= len;
+    for (i = 0; i < len; i++) {
+        char c = label[i];
+
+        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'
+              || c == '_'))
+            return false;
+    }
+    return len > 0;
 }
 
 /* Looks for a domain grant of the sender's domain or of one above it. */
@@ -296,7 +303,7 @@ decide_reply(const struct decide_verdict *verdict,
 
     switch (verdict->action) {
     case DECIDE_PERMIT:
-        memcpy(reply_r, "DUNNO", sizeof("DUNNO"));
+        memcpy(reply_r, DECIDE_PERMIT_WORD, sizeof(DECIDE_PERMIT_WORD));
         return;
     case DECIDE_REJECT:
         addr_printable(name, sizeof(name), user->text, user->len);

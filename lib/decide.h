@@ -103,9 +103,10 @@ void decide_asked(const struct decide_options *options,
                   struct decide_verdict *verdict);
 
 #define DECIDE_REPLY_MAX 512 /* bytes of a reply, its NUL included */
+#define DECIDE_PERMIT_WORD "DUNNO"
 
 /*
- * The action= value for Postfix: "DUNNO" or a text from a closed set, printable
+ * The action= value for Postfix: DECIDE_PERMIT_WORD or a text from a closed set, printable
  * ASCII. user is the SASL username as it came, shown escaped and cut.
  */
 void decide_reply(const struct decide_verdict *verdict,

@@ -97,6 +97,20 @@ static const struct command commands[] = {
     {"audit prune --before WHEN",
      "forget what led to the permissions of that moment",
      command_audit_prune, false, GRAMMAR_NO_CHANGE},
+    {"export [--with-secrets]",
+     "write users, addresses, domains and grants as a text for plan, apply "
+     "and test, with stored passwords or without",
+     command_export, false, GRAMMAR_NO_CHANGE},
+    {"plan FILE", "say what apply would change", command_plan, false,
+     GRAMMAR_NO_CHANGE},
+    {"apply FILE [--plan ID]",
+     "make everything what FILE says; with --plan only if that is still what "
+     "this plan said",
+     command_apply, false, GRAMMAR_NO_CHANGE},
+    {"test FILE [--on EXPORT]",
+     "check each line of FILE, such as \"shop may sale@example.com\", against "
+     "the database or a text that export wrote",
+     command_test, false, GRAMMAR_NO_CHANGE},
     {"schema init [--demo]",
      "make the tables in an empty database; --demo adds a user demo",
      command_schema_init, false, GRAMMAR_NO_CHANGE},
@@ -203,10 +217,13 @@ static const char notes[] =
     "Passwords are asked for on a terminal; otherwise they are the next line\n"
     "of standard input.\n"
     "\n"
-    "Exit status: 0 done or permitted, 1 refused by check, or the audit is not\n"
-    "intact, 64 usage, 65 bad name, address, domain or date, 66 the audit does\n"
-    "not reach back that far, 67 no such user, address or domain, 71 system\n"
-    "error, 73 already there, 75 database unavailable, 77 not allowed,\n"
+    "A FILE that is - is standard input.\n"
+    "\n"
+    "Exit status: 0 done or permitted, 1 refused by check, a test failed, plan\n"
+    "found something to do, or the audit is not intact, 64 usage, 65 bad name,\n"
+    "address, domain, date or file, 66 the audit does not reach back that far,\n"
+    "67 no such user, address or domain, 71 system error, 73 already there,\n"
+    "75 database unavailable or changed meanwhile, 77 not allowed,\n"
     "78 configuration. Commands read from standard input change it only with\n"
     "--strict: else it is 0 at the end of the input.\n";
 

@@ -67,6 +67,14 @@ enum status command_audit_domain(struct session *, const struct arguments *);
 enum status command_audit_verify(struct session *, const struct arguments *);
 enum status command_audit_prune(struct session *, const struct arguments *);
 
+/* Of apply.c */
+enum status command_export(struct session *, const struct arguments *);
+enum status command_plan(struct session *, const struct arguments *);
+enum status command_apply(struct session *, const struct arguments *);
+
+/* Of expect.c */
+enum status command_test(struct session *, const struct arguments *);
+
 /* Of schema.c */
 enum status command_schema_init(struct session *, const struct arguments *);
 enum status command_schema_upgrade(struct session *,

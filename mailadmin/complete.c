@@ -9,10 +9,14 @@
 #include "mailadmin/session.h"
 #include "mailadmin/store.h"
 
+#include <dirent.h>
+#include <limits.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 
 enum { FOUND_MAX = 2000 };
 
@@ -76,6 +80,34 @@ add_names(struct search *search, enum store_kind kind)
     PQclear(names);
 }
 
+/* Files that the prefix is the begin of, and folders, which end in a slash. */
+static void
+add_files(struct search *search)
+{
+    const char *slash = strrchr(search->prefix, '/');
+    size_t len = slash == NULL ? 0 : (size_t) (slash - search->prefix) + 1;
+    char path[PATH_MAX];
+    struct dirent *entry;
+    struct stat file;
+    DIR *folder;
+
+    if (len + NAME_MAX + 2 > sizeof(path))
+        return;
+    snprintf(path, sizeof(path), "%.*s", (int) len, search->prefix);
+    folder = opendir(len == 0 ? "." : path);
+    while (folder != NULL && (entry = readdir(folder)) != NULL) {
+        if (entry->d_name[0] == '.' && search->prefix[len] != '.')
+            continue;
+        snprintf(path + len, sizeof(path) - len - 1, "%s", entry->d_name);
+        if (stat(path, &file) == 0 && S_ISDIR(file.st_mode))
+            strcat(path + len, "/");
+        if (is_plain(path))
+            add(search, path, strlen(path));
+    }
+    if (folder != NULL)
+        closedir(folder);
+}
+
 static void
 on_token(const char *token, size_t len, void *context)
 {
@@ -89,7 +121,10 @@ on_token(const char *token, size_t len, void *context)
             add_names(search, (enum store_kind) i);
             return;
         }
-    if (token[0] < 'A' || token[0] > 'Z')
+    if ((len == 4 && memcmp(token, "FILE", 4) == 0)
+        || (len == 6 && memcmp(token, "EXPORT", 6) == 0))
+        add_files(search);
+    else if (token[0] < 'A' || token[0] > 'Z')
         add(search, token, len);
 }
 

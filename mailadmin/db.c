@@ -23,7 +23,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { ATTEMPTS = 8 };
+enum { ATTEMPTS = 8,
+       LONGEST = 5 }; /* limits that one statement may take, while it answers */
 
 struct db {
     const char *conninfo;
@@ -31,6 +32,7 @@ struct db {
     PGconn *conn;
     unsigned int limit_ms; /* of the transaction that runs */
     int64_t deadline;      /* CLOCK_MONOTONIC, in ms */
+    int64_t last;          /* as far as a statement's may be put off */
     char sqlstate[6];
     char error[1024];
 };
@@ -176,6 +178,15 @@ flush(struct db *db)
     return status;
 }
 
+/* More has come: a long answer may take longer, but not for ever. */
+static void
+put_off(struct db *db)
+{
+    db->deadline = now_ms() + db->limit_ms;
+    if (db->deadline > db->last)
+        db->deadline = db->last;
+}
+
 /* The next result, NULL after the last one. */
 static enum status
 next_result(struct db *db, PGresult **result_r)
@@ -189,7 +200,7 @@ next_result(struct db *db, PGresult **result_r)
             return status;
         if (PQconsumeInput(db->conn) == 0)
             return lost_with_message(db);
-        db->deadline = now_ms() + db->limit_ms;
+        put_off(db);
     }
     *result_r = PQgetResult(db->conn);
     return STATUS_OK;
@@ -241,9 +252,11 @@ failed(struct db *db, const PGresult *result)
 static enum status
 collect(struct db *db, const char *rows, size_t len, PGresult **result_r)
 {
-    enum status first = STATUS_OK, status = flush(db);
+    enum status first = STATUS_OK, status;
     PGresult *result, *last = NULL;
 
+    db->last = now_ms() + (int64_t) LONGEST * db->limit_ms;
+    status = flush(db);
     while (status == STATUS_OK
            && (status = next_result(db, &result)) == STATUS_OK
            && result != NULL) {

@@ -160,9 +160,11 @@ use_found(EditLine *line, const struct found *found, const char *prefix)
         el_deletestr(line, (int) typed);
         el_insertstr(line, found->common);
     }
-    if (found->count == 1)
-        el_insertstr(line, " ");
-    else if (!grew) {
+    if (found->count == 1) {
+        /* A folder goes on. */
+        if (found->common[strlen(found->common) - 1] != '/')
+            el_insertstr(line, " ");
+    } else if (!grew) {
         show_choices(found);
         return CC_REDISPLAY;
     }

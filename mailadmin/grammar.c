@@ -36,6 +36,7 @@ struct match {
     struct arguments *arguments;
     size_t values;
     const struct listener *listener;
+    struct token waits; /* the argument of an option that ends the words */
 };
 
 static bool
@@ -106,9 +107,9 @@ add_given(struct arguments *arguments, const struct token *name)
 }
 
 /* Takes an option out of the words, wherever it is. False when its argument
- * is missing. */
+ * is missing. An option without one has a value of no length. */
 static bool
-take_option(struct match *match, struct token option, bool has_value)
+take_option(struct match *match, struct token option, struct token value)
 {
     struct words *words = match->words;
     struct grammar_given *given;
@@ -124,10 +125,10 @@ take_option(struct match *match, struct token option, bool has_value)
     }
     given = add_given(match->arguments, &option);
     take_out(words, i);
-    if (!has_value)
+    if (value.len == 0)
         return given != NULL;
     if (i == words->count) {
-        match->listener = NULL; /* a value comes next, and nothing else */
+        match->waits = value;
         return false;
     }
     if (given != NULL)
@@ -145,12 +146,15 @@ take_options(struct match *match)
 
     while (next_token(&pattern, &token)) {
         bool last = token.text[token.len - 1] == ']';
+        struct token value = {NULL, 0};
 
         if (token.len < 4 || memcmp(token.text, "[--", 3) != 0)
             continue;
         token.text++;
         token.len -= last ? 2 : 1;
-        if (!take_option(match, token, !last))
+        if (!last && next_token(&pattern, &value))
+            value.len--;
+        if (!take_option(match, token, value))
             return false;
     }
     return true;
@@ -286,8 +290,8 @@ grammar_match(const struct command *commands, size_t count,
     if (words_count > GRAMMAR_WORDS)
         return NULL;
     for (i = 0; i < count; i++) {
-        struct match match = {commands[i].pattern, &copy, arguments_r, 0,
-                              NULL};
+        struct match match = {.pattern = commands[i].pattern, .words = &copy,
+                              .arguments = arguments_r};
 
         memset(arguments_r, 0, sizeof(*arguments_r));
         memcpy(copy.word, words, words_count * sizeof(words[0]));
@@ -300,22 +304,27 @@ grammar_match(const struct command *commands, size_t count,
     return NULL;
 }
 
-/* What one command has to say. Its options are told of once it is named, and
- * only when none of them waits for its argument. */
+/* What one command has to say. Its options are told of once it is named; when
+ * one of them waits for its argument, that comes next and nothing else. */
 static void
 next_of(const struct command *command, char *const *words, size_t count,
         const struct listener *listener)
 {
     static struct words copy;
     struct arguments arguments = {0};
-    struct match match = {command->pattern, &copy, &arguments, 0, NULL};
+    struct match match = {.pattern = command->pattern, .words = &copy,
+                          .arguments = &arguments};
     struct token token;
 
     memcpy(copy.word, words, count * sizeof(words[0]));
     copy.count = count;
     copy.next = 0;
-    if (!take_options(&match))
+    if (!take_options(&match)) {
+        if (match.waits.len > 0)
+            listener->fn(match.waits.text, match.waits.len,
+                         listener->context);
         return;
+    }
     memcpy(copy.word, words, count * sizeof(words[0]));
     copy.count = count;
     arguments.given_count = 0;

@@ -40,10 +40,11 @@ environment_names_database(void)
 
 /*
  * A file that was asked for must be there. The default one may be absent when
- * the environment names the database: then all options are at their defaults.
+ * the environment names the database, or none is asked: then all options are
+ * at their defaults.
  */
 static enum status
-load_conf(struct session *session, const char *path)
+load_conf(struct session *session, const char *path, bool database)
 {
     char error[1024];
 
@@ -52,7 +53,7 @@ load_conf(struct session *session, const char *path)
     if (path == NULL || path[0] == '\0') {
         path = CONFDIR "/mailadmin.conf";
         if (access(path, F_OK) != 0 && errno == ENOENT
-            && environment_names_database())
+            && (!database || environment_names_database()))
             path = "/dev/null";
     }
     session->conf = conf_load(CONF_MAILADMIN, path, error, sizeof(error));
@@ -77,7 +78,8 @@ run_words(struct session *session, char **words, size_t count,
     if (command == NULL)
         return STATUS_USAGE;
     if (!command->alone) {
-        status = load_conf(session, conf_path);
+        status = load_conf(session, conf_path,
+                           !grammar_given(&arguments, "--on"));
         if (status != STATUS_OK)
             return status;
     }
@@ -99,7 +101,7 @@ complete_words(struct session *session, char **words, size_t count,
 {
     if (count == 0)
         return STATUS_OK;
-    load_conf(session, conf_path);
+    load_conf(session, conf_path, true);
     session->message[0] = '\0';
     if (count <= GRAMMAR_WORDS)
         complete(session, words, count - 1, words[count - 1], print_word,
@@ -187,7 +189,7 @@ start(struct session *session, int argc, char **argv)
     if (line.first < argc)
         return run_words(session, argv + line.first,
                          (size_t) (argc - line.first), line.conf_path);
-    status = load_conf(session, line.conf_path);
+    status = load_conf(session, line.conf_path, true);
     return status == STATUS_OK ? shell_run(session) : status;
 }
 

@@ -13,12 +13,10 @@
 
 #include "mailadmin/store_change.h"
 
-#include "lib/secret.h"
+#include "mailadmin/array.h"
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #define FIRST(...)                                                           \
     "row_number() OVER (PARTITION BY " __VA_ARGS__ " ORDER BY w.ord) = 1"
@@ -149,66 +147,35 @@ static const struct sql statements[][STORE_DOMAIN + 1] = {
 
 struct job {
     struct store_change *change;
-    char *objects, *others; /* arrays as PostgreSQL writes them */
+    char *objects, *others; /* arrays */
     const char *missing;
     enum store_kind missing_kind;
 };
 
-static const char *
-text_of(const struct store_item *item)
+static const struct store_item *
+item_of(const void *context, size_t i)
 {
-    return item->text;
+    const struct store_change *change = context;
+
+    return &change->items[i];
 }
 
 static const char *
-user_of(const struct store_item *item)
+text_of(const void *context, size_t i)
 {
-    return item->user;
+    return item_of(context, i)->text;
 }
 
 static const char *
-secret_of(const struct store_item *item)
+user_of(const void *context, size_t i)
 {
-    return item->secret;
+    return item_of(context, i)->user;
 }
 
-/* NULL when out of memory. */
-static char *
-make_array(const struct store_change *change,
-           const char *(*member)(const struct store_item *))
+static const char *
+secret_of(const void *context, size_t i)
 {
-    size_t size = 3, i;
-    char *array, *at;
-
-    for (i = 0; i < change->count; i++) {
-        const char *text = member(&change->items[i]);
-
-        size += text == NULL ? 5 : 2 * strlen(text) + 3;
-    }
-    array = at = malloc(size);
-    if (array == NULL)
-        return NULL;
-    *at++ = '{';
-    for (i = 0; i < change->count; i++) {
-        const char *text = member(&change->items[i]);
-
-        if (i > 0)
-            *at++ = ',';
-        if (text == NULL) {
-            memcpy(at, "NULL", 4);
-            at += 4;
-            continue;
-        }
-        *at++ = '"';
-        for (; *text != '\0'; text++) {
-            if (*text == '"' || *text == '\\')
-                *at++ = '\\';
-            *at++ = *text;
-        }
-        *at++ = '"';
-    }
-    memcpy(at, "}", 2);
-    return array;
+    return item_of(context, i)->secret;
 }
 
 static bool
@@ -285,18 +252,16 @@ store_change(struct db *db, struct store_change *change,
     struct job job = {.change = change};
     enum status status;
 
-    job.objects = make_array(change, text_of);
-    job.others = make_array(change, change->kind == STORE_USER ? secret_of
-                                                               : user_of);
+    job.objects = array_make(change->count, text_of, change);
+    job.others = array_make(change->count,
+                            change->kind == STORE_USER ? secret_of : user_of,
+                            change);
     if (job.objects == NULL || job.others == NULL)
         status = db_fail(db, STATUS_SYSTEM, "out of memory");
     else
         status = db_transact(db, DB_CHANGE, 0, work, &job);
-    free(job.objects);
-    if (job.others != NULL) {
-        secret_wipe(job.others, strlen(job.others));
-        free(job.others);
-    }
+    array_free(&job.objects);
+    array_free(&job.others);
     if (missing_r != NULL)
         *missing_r = job.missing;
     if (kind_r != NULL)

@@ -2,6 +2,7 @@
 #include "config.h"
 
 #include "policyd/auth.h"
+#include "policyd/clock.h"
 #include "policyd/db.h"
 #include "policyd/directory.h"
 #include "policyd/hash.h"
@@ -394,7 +395,7 @@ start(struct login *login)
     struct directory_question asked = {.user = &login->user};
     struct decide_facts facts;
 
-    if (directory_peek(login->auth->directory, &asked, &facts)
+    if (directory_peek(login->auth->directory, &asked, clock_boot_ms(), &facts)
         || directory_ask(login->auth->directory, &asked, &facts,
                          &login->wait))
         on_facts(&login->wait, &facts);
@@ -483,6 +484,7 @@ const struct protocol auth_protocol = {
     .name = "auth",
     .names = names,
     .names_count = VALUES,
+    .secret = true,
     .handle = handle,
     .admit = admit,
 };

@@ -9,6 +9,7 @@
 #include "config.h"
 
 #include "policyd/changes.h"
+#include "policyd/clock.h"
 #include "policyd/db.h"
 #include "policyd/directory.h"
 #include "policyd/pgconn.h"
@@ -46,6 +47,7 @@ struct changes {
     bool announced;      /* polling was said in the log */
     uint64_t complained; /* uv_now(): the log was told why we do not follow */
     uint64_t asked;      /* uv_now() when the present step began */
+    uint64_t asked_boot; /* the same, by clock_boot_ms() */
     bool have_last;
     uint64_t heard;      /* uv_now() of the last answer */
     int64_t last;        /* highest counter seen */
@@ -69,7 +71,7 @@ set_live(struct changes *changes, bool live)
         log_info("changes: following (%s)",
                  changes->polling ? "by polling" : "by LISTEN");
     changes->counts.live = live;
-    directory_set_live(changes->directory, live);
+    directory_heard(changes->directory, live ? changes->asked_boot : 0);
 }
 
 static void
@@ -159,6 +161,7 @@ enter(struct changes *changes, enum step step)
 
     changes->step = step;
     changes->asked = uv_now(changes->loop);
+    changes->asked_boot = clock_boot_ms();
     changes->before = changes->last;
     if (step == SUBSCRIBING)
         send_query(changes, "LISTEN " CHANNEL);
@@ -232,7 +235,6 @@ on_first_counter(struct changes *changes)
     changes->first = changes->answer;
     changes->step = FOLLOWING;
     announce_polling(changes);
-    set_live(changes, true);
 }
 
 static void
@@ -274,6 +276,7 @@ on_answer(struct changes *changes)
             on_first_counter(changes);
         else
             on_counter(changes);
+        set_live(changes, true);
         if (changes->following != NULL)
             changes->following(changes->following_context);
         break;

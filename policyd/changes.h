@@ -8,8 +8,8 @@
  * finds out when a notification was lost. Where LISTEN cannot work (a hot
  * standby, a pooler in transaction mode) the counter alone is polled.
  *
- * The directory is live from the moment both are in place until the connection
- * is lost or has been silent for five seconds.
+ * The directory hears from the moment both are in place until the connection is
+ * lost or has been silent for five seconds.
  */
 
 #include <stdbool.h>

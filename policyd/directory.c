@@ -12,6 +12,7 @@
 #include <time.h>
 
 #define UNKNOWN_TTL_MS 10000
+#define HEARD_MS 5000
 
 /* -- what is known -------------------------------------------------------- */
 
@@ -19,6 +20,13 @@ bool
 directory_usable(const struct directory *directory, const struct entry *entry)
 {
     return entry->known && entry->generation == directory->generation;
+}
+
+/* Judged by the time, not by a timer: this process may have stood still. */
+static bool
+live(const struct directory *directory, uint64_t now)
+{
+    return directory->heard != 0 && now - directory->heard < HEARD_MS;
 }
 
 static bool
@@ -29,7 +37,7 @@ fresh(const struct directory *directory, const struct entry *entry,
 
     if (entry->record == NULL && ttl > UNKNOWN_TTL_MS)
         ttl = UNKNOWN_TTL_MS;
-    return directory->live && directory->options.cache_bytes > 0
+    return live(directory, now) && directory->options.cache_bytes > 0
            && now - entry->loaded < ttl;
 }
 
@@ -94,18 +102,17 @@ find(const struct directory *directory, const struct user_name *user)
 /* What is at hand and fresh. */
 static bool
 answer_fresh(struct directory *directory, struct entry *entry,
-             const struct directory_question *question,
+             const struct directory_question *question, uint64_t now,
              struct decide_facts *facts_r)
 {
     const struct record *record;
 
-    if (!directory_usable(directory, entry)
-        || !fresh(directory, entry, clock_boot_ms()))
+    if (!directory_usable(directory, entry) || !fresh(directory, entry, now))
         return false;
     record = directory_record_for(entry, question);
     if (record == NULL && entry->record != NULL)
         return false;
-    table_touch(directory->table, entry);
+    table_touch(entry);
     directory_facts(record, false, facts_r);
     return true;
 }
@@ -120,14 +127,21 @@ lacks_sender(const struct directory *directory, const struct entry *entry,
            && entry->record != NULL && record_partial(entry->record);
 }
 
+void
+directory_expect(struct directory *directory, const char *name, size_t len)
+{
+    table_expect(directory->table, name, len);
+}
+
 bool
 directory_peek(struct directory *directory,
-               const struct directory_question *question,
+               const struct directory_question *question, uint64_t now,
                struct decide_facts *facts_r)
 {
     struct entry *entry = find(directory, question->user);
 
-    if (entry == NULL || !answer_fresh(directory, entry, question, facts_r)) {
+    if (entry == NULL
+        || !answer_fresh(directory, entry, question, now, facts_r)) {
         directory->counts.misses++;
         return false;
     }
@@ -178,9 +192,9 @@ directory_cancel(struct directory_wait *wait)
 /* -- changes -------------------------------------------------------------- */
 
 void
-directory_set_live(struct directory *directory, bool live)
+directory_heard(struct directory *directory, uint64_t when)
 {
-    directory->live = live;
+    directory->heard = when;
 }
 
 void

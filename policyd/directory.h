@@ -7,8 +7,8 @@
  * the database. Questions for the same user share one query. The directory
  * owns the records; one handed out is valid until the next return to the loop.
  *
- * A record is fresh while changes are followed (directory_set_live()) and it
- * is younger than ttl; else it is stale and loaded again before it is used.
+ * A record is fresh while changes are followed (directory_heard()) and it is
+ * younger than ttl; else it is stale and loaded again before it is used.
  * Only when that cannot be done does a stale record answer, marked as such,
  * until max_stale after the database was last known good. A record that is
  * known to be outdated is dropped and never answers again.
@@ -60,9 +60,15 @@ void directory_free(struct directory **directory);
 void directory_set_options(struct directory *directory,
                            const struct directory_options *options);
 
-/* True: a fresh answer is at hand, in *facts_r. Allocates nothing. */
+/* A question for the user of that name, as the client gave it, comes next: see
+ * table_expect(). */
+void directory_expect(struct directory *directory, const char *name,
+                      size_t len);
+
+/* True: an answer is at hand, in *facts_r, that is fresh at now, which is
+ * clock_boot_ms(). Allocates nothing. */
 bool directory_peek(struct directory *directory,
-                    const struct directory_question *question,
+                    const struct directory_question *question, uint64_t now,
                     struct decide_facts *facts_r);
 
 /*
@@ -77,8 +83,9 @@ void directory_cancel(struct directory_wait *wait);
 
 /* -- what changes.c has to say -------------------------------------------- */
 
-/* Whether changes are heard of as they happen. */
-void directory_set_live(struct directory *directory, bool live);
+/* Changes up to this moment, of clock_boot_ms(), are known, which counts for
+ * five seconds from then on; 0: they are not known any more. */
+void directory_heard(struct directory *directory, uint64_t when);
 
 /* The change counter has come to this value: a record loaded from now on that
  * is older comes from a server that lags behind, and is not used. */

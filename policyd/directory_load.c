@@ -13,6 +13,7 @@
 #include "policyd/db.h"
 #include "policyd/directory_load.h"
 #include "policyd/row.h"
+#include "lib/log.h"
 #include "lib/record.h"
 #include "lib/secret.h"
 
@@ -22,6 +23,7 @@
 #define UNKNOWN_SHARE 20  /* a 20th of cache_bytes for names nobody has */
 #define LARGE_RECORD 4096 /* bytes: the cache counts as full a little before */
 #define LOAD_TRIES 3      /* for a record that is not from before a change */
+#define COMPLAINT_MS 60000 /* the same trouble is logged once a minute */
 #define LOAD_AGAIN_MS 1000 /* who has waited longer is answered without */
 
 /* A query that is out: for a user, or for a user and a sender. */
@@ -201,6 +203,25 @@ forget(struct directory *directory, struct entry *entry)
     table_account(directory->table, entry);
 }
 
+/* A row as a record; NULL with *ok_r: there is no such user. */
+static struct record *
+read_record(struct directory *directory, const PGresult *rows, int row,
+            const char *name, bool *ok_r)
+{
+    uint64_t now = clock_boot_ms();
+    const char *error;
+    struct record *record = row_record(rows, row, &error);
+
+    *ok_r = error == NULL;
+    if (error != NULL
+        && (directory->complained == 0
+            || now - directory->complained >= COMPLAINT_MS)) {
+        directory->complained = now;
+        log_error("directory: user \"%s\": %s", name, error);
+    }
+    return record;
+}
+
 /* The user's row came, or NULL. */
 static void
 user_loaded(struct load *load, const PGresult *rows)
@@ -211,7 +232,7 @@ user_loaded(struct load *load, const PGresult *rows)
     bool loaded = false;
 
     if (rows != NULL) {
-        record = row_record(rows, 0, load->user.text, &loaded);
+        record = read_record(directory, rows, 0, load->user.text, &loaded);
         if (loaded)
             store(directory, entry, record, row_counter(rows, 0));
         else
@@ -254,7 +275,7 @@ sender_loaded(struct load *load, const PGresult *rows)
     bool loaded = false;
 
     if (rows != NULL)
-        record = row_record(rows, 0, load->user.text, &loaded);
+        record = read_record(directory, rows, 0, load->user.text, &loaded);
     while ((wait = load->waits) != NULL) {
         directory_cancel(wait);
         if (loaded)
@@ -379,7 +400,7 @@ put_row(struct directory *directory, const PGresult *rows, int row)
         && (entry->load != NULL
             || (directory_usable(directory, entry) && entry->counter >= counter)))
         return;
-    record = row_record(rows, row, name, &ok);
+    record = read_record(directory, rows, row, name, &ok);
     if (record == NULL)
         return;
     if (entry == NULL)

@@ -22,9 +22,10 @@ struct directory {
     struct table *table;
     struct directory_options options;
     struct directory_counts counts;
-    bool live;
+    uint64_t heard; /* clock_boot_ms(); 0: changes are not followed */
     int64_t counter;
     uint32_t generation; /* records of an earlier one are dropped ones */
+    uint64_t complained; /* clock_boot_ms(), of rows in no form known */
     struct load *senders; /* loads for a sender that are out */
     struct proof_key key;
 };

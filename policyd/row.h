@@ -7,7 +7,6 @@
  * which belong to the caller.
  */
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #include <libpq-fe.h>
@@ -19,9 +18,9 @@ struct record;
 /* The change counter of the snapshot that the row is from. */
 int64_t row_counter(const PGresult *rows, int row);
 
-/* NULL with *ok_r: there is no such user. NULL without: it is in no form known
- * or memory is out, which is logged under the user's name. */
-struct record *row_record(const PGresult *rows, int row, const char *name,
-                          bool *ok_r);
+/* NULL: there is no such user, or the row is in no form known or memory is out,
+ * which *error_r then says, a constant text or NULL. */
+struct record *row_record(const PGresult *rows, int row,
+                          const char **error_r);
 
 #endif

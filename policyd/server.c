@@ -8,6 +8,7 @@
  */
 #include "config.h"
 
+#include "policyd/listener.h"
 #include "policyd/server.h"
 #include "lib/log.h"
 #include "lib/secret.h"
@@ -19,7 +20,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define BACKLOG 4096
 #define INPUT_SIZE 65536
 #define OUTPUT_SIZE 65536
 #define KEPT_MIN 256
@@ -47,7 +47,7 @@ struct conn {
     struct attr_reader reader;
     char *kept; /* input from the first byte of an unfinished block on */
     size_t kept_len, kept_size; /* never over ATTR_BLOCK_MAX */
-    char *reply; /* while it is being written */
+    unsigned int writes; /* of replies, that have not left yet */
 
     void (*cancel)(void *waiting);
     void *waiting;
@@ -60,21 +60,15 @@ struct conn {
 
 struct server {
     uv_loop_t *loop;
-    union {
-        uv_handle_t handle;
-        uv_stream_t stream;
-        uv_pipe_t pipe;
-        uv_tcp_t tcp;
-    } listener;
+    struct listener *listener; /* NULL: no longer listening */
     uv_timer_t sweep;
     const struct protocol *protocol;
     void *context;
     int family;
     struct server_budget *budget;
     size_t handles; /* of libuv's, not closed yet; the server goes with the last */
-    bool leaving;   /* asked to drain */
-    bool draining;  /* no longer listening */
-    bool postponed; /* libuv holds an accepted connection for us */
+    bool leaving;  /* asked to drain */
+    bool draining; /* no longer listening */
     struct server_counts counts;
     uint64_t complained;
 
@@ -152,7 +146,6 @@ on_closed(uv_handle_t *handle)
 
     release(conn->server);
     forget_kept(conn);
-    free(conn->reply);
     free(conn);
 }
 
@@ -183,19 +176,25 @@ conn_close(struct conn *conn, const char *reason)
 
 static void conn_continue(struct conn *conn);
 
-static void
-on_written(uv_write_t *write, int status)
-{
-    struct conn *conn = write->data;
+/* Replies on their way. One that was waited for may come while the ones before
+ * it have not left, so a connection has two of these at most. */
+struct write {
+    uv_write_t uv; /* first: libuv hands it back */
+    char text[];
+};
 
-    free(write);
+static void
+on_written(uv_write_t *uv, int status)
+{
+    struct conn *conn = uv->data;
+
+    free((struct write *) uv);
+    conn->writes--;
     if (conn->closing)
         return;
-    free(conn->reply);
-    conn->reply = NULL;
     if (status != 0)
         conn_close(conn, NULL);
-    else
+    else if (conn->writes == 0)
         conn_continue(conn);
 }
 
@@ -211,23 +210,23 @@ stop_reading(struct conn *conn)
 static void
 write_later(struct conn *conn, const char *text, size_t len)
 {
-    uv_write_t *write = malloc(sizeof(*write));
+    struct write *write = malloc(sizeof(*write) + len);
     uv_buf_t buf;
 
-    conn->reply = malloc(len);
-    if (write == NULL || conn->reply == NULL) {
-        free(write);
+    if (write == NULL) {
         conn_close(conn, "out of memory");
         return;
     }
-    memcpy(conn->reply, text, len);
-    buf = uv_buf_init(conn->reply, (unsigned int) len);
-    write->data = conn;
+    memcpy(write->text, text, len);
+    buf = uv_buf_init(write->text, (unsigned int) len);
+    write->uv.data = conn;
     stop_reading(conn);
     list_move(conn, &conn->server->writing);
-    if (uv_write(write, &conn->uv.stream, &buf, 1, on_written) != 0) {
+    if (uv_write(&write->uv, &conn->uv.stream, &buf, 1, on_written) != 0) {
         free(write);
         conn_close(conn, NULL);
+    } else {
+        conn->writes++;
     }
 }
 
@@ -326,17 +325,18 @@ handle_block(struct conn *conn, char *block)
         return false;
     if (OUTPUT_SIZE - server->output_len < REPLY_MAX)
         flush(conn);
-    return !conn->closing && conn->reply == NULL;
+    return !conn->closing && conn->writes == 0;
 }
 
-/* Takes the blocks there are in buf and keeps the rest. */
+/* Takes the blocks there are in buf, unless one waits for its reply, and keeps
+ * the rest. */
 static void
 take_blocks(struct conn *conn, char *buf, size_t len)
 {
     const struct protocol *protocol = conn->server->protocol;
     size_t at = 0, used = 0;
     const char *error = NULL;
-    bool more = true;
+    bool more = !conn->busy;
 
     while (more && at < len) {
         switch (attr_read(&conn->reader, protocol->names,
@@ -369,10 +369,14 @@ settle(struct conn *conn)
 {
     struct server *server = conn->server;
 
-    if (conn->closing || conn->reply != NULL)
+    if (conn->closing || conn->writes > 0)
         return;
     if (conn->busy) {
-        stop_reading(conn);
+        /* To stop and start is two system calls, a third of those that a
+         * question to the database takes, and hardly any client sends more
+         * before it has its reply: so only once one did. */
+        if (conn->kept != NULL)
+            stop_reading(conn);
         list_move(conn, &server->waiting);
         return;
     }
@@ -435,7 +439,8 @@ on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
         take_blocks(conn, conn->kept, conn->kept_len + (size_t) n);
     } else {
         take_blocks(conn, buf->base, (size_t) n);
-        secret_wipe(buf->base, (size_t) n); /* it may hold a password */
+        if (conn->server->protocol->secret)
+            secret_wipe(buf->base, (size_t) n);
     }
     settle(conn);
 }
@@ -454,7 +459,7 @@ conn_reply(struct conn *conn, const char *reply, size_t len)
     if (conn->handling)
         return;
     flush(conn);
-    if (!conn->closing && conn->reply == NULL)
+    if (!conn->closing && conn->writes == 0)
         conn_continue(conn);
 }
 
@@ -468,31 +473,42 @@ conn_set_waiting(struct conn *conn, void (*cancel)(void *waiting),
 
 /* -- accepting ------------------------------------------------------------ */
 
-static int
-init_stream(struct server *server, uv_stream_t *stream)
+/* Gives the descriptor to a stream, which then closes it. */
+static bool
+open_stream(struct conn *conn, int fd)
 {
-    return server->family == AF_UNIX
-               ? uv_pipe_init(server->loop, (uv_pipe_t *) stream, 0)
-               : uv_tcp_init(server->loop, (uv_tcp_t *) stream);
+    const struct server *server = conn->server;
+    int status;
+
+    if (server->family == AF_UNIX) {
+        uv_pipe_init(server->loop, &conn->uv.pipe, 0);
+        status = uv_pipe_open(&conn->uv.pipe, fd);
+    } else {
+        uv_tcp_init(server->loop, &conn->uv.tcp);
+        status = uv_tcp_open(&conn->uv.tcp, fd);
+    }
+    conn->uv.handle.data = conn;
+    if (status != 0)
+        close(fd);
+    return status == 0;
 }
 
 static bool
-admitted(struct server *server, struct conn *conn)
+admitted(const struct server *server, int fd)
 {
     struct ucred peer;
     socklen_t size = sizeof(peer);
-    uv_os_fd_t fd;
 
-    if (server->protocol->admit == NULL)
-        return true;
-    return uv_fileno(&conn->uv.handle, &fd) == 0
-           && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0
-           && server->protocol->admit(server->context, peer.uid);
+    return server->protocol->admit == NULL
+           || (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0
+               && server->protocol->admit(server->context, peer.uid));
 }
 
+/* What happens again and again is told once a second. */
 static void
-complain(struct server *server, const char *what)
+complain(void *context, const char *what)
 {
+    struct server *server = context;
     uint64_t now = uv_now(server->loop);
 
     if (server->complained != 0 && now - server->complained < COMPLAINT_MS)
@@ -502,41 +518,39 @@ complain(struct server *server, const char *what)
 }
 
 static void
-on_connection(uv_stream_t *listener, int status)
+on_accepted(void *context, int fd)
 {
-    struct server *server = listener->data;
-    struct conn *conn;
+    struct server *server = context;
+    struct conn *conn = calloc(1, sizeof(*conn));
+    bool admit = admitted(server, fd);
 
-    if (status != 0) {
-        complain(server, uv_strerror(status));
-        return;
-    }
-    conn = calloc(1, sizeof(*conn));
-    if (conn == NULL || init_stream(server, &conn->uv.stream) != 0) {
+    if (conn == NULL) {
         complain(server, "out of memory");
-        free(conn);
-        server->postponed = true; /* nobody else is accepted meanwhile */
+        close(fd);
         return;
     }
     conn->server = server;
-    conn->uv.handle.data = conn;
     server->handles++;
     server->counts.connections++;
-    server->budget->used++;
-    if (uv_accept(listener, &conn->uv.stream) != 0) {
-        conn_close(conn, NULL);
-        return;
-    }
     server->counts.accepted++;
-    if (server->budget->used > server->budget->most) {
+    server->budget->used++;
+    if (!open_stream(conn, fd)) {
+        complain(server, "a connection cannot be served");
+        conn_close(conn, NULL);
+    } else if (server->budget->used > server->budget->most) {
         complain(server, "too many connections");
         conn_close(conn, NULL);
-    } else if (!admitted(server, conn)) {
+    } else if (!admit) {
         conn_close(conn, "this user may not connect");
     } else {
         settle(conn);
     }
 }
+
+static const struct listener_events listener_events = {
+    .accepted = on_accepted,
+    .failed = complain,
+};
 
 /* Closes what has been unfinished, or unwritten, for too long. */
 static void
@@ -552,10 +566,6 @@ on_sweep(uv_timer_t *timer)
     while ((conn = server->writing.first) != NULL
            && now - conn->since >= SERVER_BLOCK_MS)
         conn_close(conn, "reply not read in time");
-    if (server->postponed) {
-        server->postponed = false;
-        on_connection(&server->listener.stream, 0);
-    }
 }
 
 /* -- life ----------------------------------------------------------------- */
@@ -582,25 +592,6 @@ on_own_closed(uv_handle_t *handle)
     release(handle->data);
 }
 
-static void
-close_own(uv_handle_t *handle)
-{
-    if (!uv_is_closing(handle))
-        uv_close(handle, on_own_closed);
-}
-
-static int
-listen_on(struct server *server, int fd)
-{
-    int status = server->family == AF_UNIX
-                     ? uv_pipe_open(&server->listener.pipe, fd)
-                     : uv_tcp_open(&server->listener.tcp, fd);
-
-    if (status != 0)
-        return status;
-    return uv_listen(&server->listener.stream, BACKLOG, on_connection);
-}
-
 struct server *
 server_new(uv_loop_t *loop, int fd, const struct protocol *protocol,
            void *context, struct server_budget *budget, const char **error_r)
@@ -608,7 +599,6 @@ server_new(uv_loop_t *loop, int fd, const struct protocol *protocol,
     struct server *server = calloc(1, sizeof(*server));
     struct sockaddr_storage address;
     socklen_t size = sizeof(address);
-    int status;
 
     *error_r = "out of memory";
     if (server == NULL)
@@ -623,16 +613,15 @@ server_new(uv_loop_t *loop, int fd, const struct protocol *protocol,
     server->protocol = protocol;
     server->context = context;
     server->budget = budget;
-    init_stream(server, &server->listener.stream);
-    uv_timer_init(loop, &server->sweep);
-    server->listener.handle.data = server->sweep.data = server;
-    server->handles = 2;
-    status = listen_on(server, fd);
-    if (status != 0) {
-        *error_r = uv_strerror(status);
-        server_free(&server);
+    server->listener =
+        listener_new(loop, fd, &listener_events, server, error_r);
+    if (server->listener == NULL) {
+        free(server);
         return NULL;
     }
+    uv_timer_init(loop, &server->sweep);
+    server->sweep.data = server;
+    server->handles = 1;
     uv_timer_start(&server->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
     return server;
 }
@@ -658,8 +647,8 @@ server_free(struct server **server)
     close_all(&old->unfinished);
     close_all(&old->waiting);
     close_all(&old->writing);
-    close_own(&old->listener.handle);
-    close_own((uv_handle_t *) &old->sweep);
+    listener_free(&old->listener);
+    uv_close((uv_handle_t *) &old->sweep, on_own_closed);
 }
 
 static void
@@ -669,7 +658,7 @@ on_drain(uv_timer_t *timer)
 
     server->leaving = false;
     server->draining = true;
-    close_own(&server->listener.handle);
+    listener_free(&server->listener);
     close_all(&server->idle);
     close_all(&server->unfinished);
     uv_timer_start(timer, on_sweep, SWEEP_MS, SWEEP_MS);

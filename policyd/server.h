@@ -12,8 +12,9 @@
  * since nothing is read while a reply cannot be written; the number of
  * connections, by a budget that all servers share.
  *
- * While a protocol waits for an answer its connection is not read from, so a
- * client gets one question at a time to the database.
+ * While a protocol waits for an answer what its client sends is not looked at,
+ * and no more of it read than one piece, so a client gets one question at a
+ * time to the database.
  */
 
 #include <stdbool.h>
@@ -40,6 +41,7 @@ struct protocol {
     const char *name; /* for the log */
     const struct attr_name *names;
     size_t names_count;
+    bool secret; /* input is wiped once it is handled */
     /* Handles one block; values point into buf, which is gone afterwards.
      * context is the server's. */
     enum server_handled (*handle)(void *context, struct conn *conn, char *buf,

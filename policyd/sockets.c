@@ -102,6 +102,17 @@ check_name(int folder, const char *name, char *error_r, size_t size)
     return 0;
 }
 
+/* A socket of that name is what a crash of ours left; nothing else is ours. */
+static void
+remove_draft(int folder, const char *draft)
+{
+    struct stat info;
+
+    if (fstatat(folder, draft, &info, AT_SYMLINK_NOFOLLOW) == 0
+        && S_ISSOCK(info.st_mode))
+        unlinkat(folder, draft, 0);
+}
+
 /* Binds under a name of our own, sets the owner, then renames. The mode comes
  * from the umask: chmod(2) would follow whatever the folder's owner puts in
  * the socket's place. */
@@ -119,7 +130,7 @@ bind_in(int folder, const char *name, const struct socket_options *options,
     snprintf(draft, sizeof(draft), ".%.32s.%ld", name, (long) getpid());
     snprintf(address.sun_path, sizeof(address.sun_path),
              "/proc/self/fd/%d/%s", folder, draft);
-    unlinkat(folder, draft, 0);
+    remove_draft(folder, draft);
     mask = umask(~options->mode & 0777);
     status = bind(fd, (struct sockaddr *) &address, sizeof(address));
     umask(mask);
@@ -133,7 +144,7 @@ bind_in(int folder, const char *name, const struct socket_options *options,
         fail(error_r, size, "cannot rename", name);
     else
         return fd;
-    unlinkat(folder, draft, 0);
+    remove_draft(folder, draft);
     close(fd);
     return -1;
 }

@@ -1,16 +1,24 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * With very many users each line of memory that is looked at costs as much as
+ * some hundred instructions. So this is open addressing with the hash beside
+ * the pointer, and a slot tells where the record is as well: entry and record
+ * are fetched at the same time, and that is all there is to fetch.
+ */
 #include "config.h"
 
 #include "policyd/proof.h"
 #include "policyd/siphash.h"
 #include "policyd/table.h"
+#include "lib/addr.h"
 #include "lib/record.h"
 #include "lib/secret.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define BUCKETS_MIN 1024
+#define SLOTS_MIN 1024
+#define SPARED_MAX 256 /* at one time, for having been used */
 #define ALLOCATION_OVERHEAD 16 /* malloc's, for each piece */
 
 struct use_list {
@@ -19,10 +27,22 @@ struct use_list {
     size_t count;
 };
 
+struct slot {
+    uint32_t hash;
+    int32_t record;      /* how far from the entry, in UNITs; 0: not told */
+    struct entry *entry; /* NULL: free */
+};
+#define UNIT 16 /* what malloc(3) aligns to: 31 bits of these reach far */
+
 struct table {
-    struct entry **buckets;
-    size_t size, count; /* size is a power of two */
+    struct slot *slots;
+    size_t size, count; /* size is a power of two, and more than count */
     struct siphash_key key;
+    struct {
+        uint32_t hash;
+        size_t len;
+        char name[NAME_MAX_LEN];
+    } expected;
     struct use_list lists[TABLE_CLASSES];
 };
 
@@ -58,9 +78,9 @@ table_new(void)
 
     if (table == NULL)
         return NULL;
-    table->size = BUCKETS_MIN;
-    table->buckets = calloc(table->size, sizeof(*table->buckets));
-    if (table->buckets == NULL
+    table->size = SLOTS_MIN;
+    table->slots = calloc(table->size, sizeof(*table->slots));
+    if (table->slots == NULL
         || !siphash_make_key(&table->key))
         table_free(&table);
     return table;
@@ -75,52 +95,141 @@ table_free(struct table **table)
     *table = NULL;
     if (old == NULL)
         return;
-    for (i = 0; old->buckets != NULL && i < old->size; i++)
-        while (old->buckets[i] != NULL) {
-            struct entry *entry = old->buckets[i];
-
-            old->buckets[i] = entry->chain;
-            free_entry(entry);
-        }
-    free(old->buckets);
+    for (i = 0; old->slots != NULL && i < old->size; i++)
+        if (old->slots[i].entry != NULL)
+            free_entry(old->slots[i].entry);
+    free(old->slots);
     free(old);
+}
+
+static uint32_t
+hash_name(const struct table *table, const char *name, size_t len)
+{
+    if (len == table->expected.len
+        && memcmp(name, table->expected.name, len) == 0)
+        return table->expected.hash;
+    return (uint32_t) siphash(&table->key, name, len);
+}
+
+void
+table_expect(struct table *table, const char *name, size_t len)
+{
+    uint32_t hash;
+
+    if (len == 0 || len > sizeof(table->expected.name))
+        return;
+    hash = hash_name(table, name, len);
+    __builtin_prefetch(&table->slots[hash & (table->size - 1)]);
+    table->expected.hash = hash;
+    table->expected.len = len;
+    memcpy(table->expected.name, name, len);
+}
+
+/* A guess: what is there is not read before it is looked up. */
+static void
+prefetch(const struct slot *slot)
+{
+    intptr_t record = (intptr_t) slot->entry + (intptr_t) slot->record * UNIT;
+
+    __builtin_prefetch(slot->entry->name);
+    if (slot->record != 0)
+        record_prefetch((const struct record *) record);
+}
+
+/* The slot of the name, or the free one that would be its. */
+static struct slot *
+find_slot(const struct table *table, uint32_t hash, const char *name,
+          size_t len)
+{
+    size_t i = hash & (table->size - 1);
+    struct slot *slot;
+
+    while ((slot = &table->slots[i])->entry != NULL) {
+        if (slot->hash == hash) {
+            prefetch(slot);
+            if (slot->entry->name_len == len
+                && memcmp(slot->entry->name, name, len) == 0)
+                break;
+        }
+        i = (i + 1) & (table->size - 1);
+    }
+    return slot;
+}
+
+static struct slot *
+slot_of(const struct table *table, const struct entry *entry)
+{
+    return find_slot(table, hash_name(table, entry->name, entry->name_len),
+                     entry->name, entry->name_len);
 }
 
 struct entry *
 table_find(const struct table *table, const char *name, size_t len)
 {
-    uint64_t hash = siphash(&table->key, name, len);
-    struct entry *entry = table->buckets[hash & (table->size - 1)];
-
-    while (entry != NULL
-           && (entry->hash != hash || entry->name_len != len
-               || memcmp(entry->name, name, len) != 0))
-        entry = entry->chain;
-    if (entry != NULL && entry->record != NULL)
-        record_prefetch(entry->record);
-    return entry;
+    return find_slot(table, hash_name(table, name, len), name, len)->entry;
 }
 
-/* Doubles the buckets; a table that cannot grow is only slower. */
+/* Tells the slot of the entry where its record is. */
 static void
-grow(struct table *table)
+note_record(struct table *table, const struct entry *entry)
+{
+    intptr_t distance = (intptr_t) entry->record - (intptr_t) entry;
+
+    if (entry->record == NULL || distance / UNIT > INT32_MAX
+        || distance / UNIT < INT32_MIN)
+        distance = 0;
+    slot_of(table, entry)->record = (int32_t) (distance / UNIT);
+}
+
+static void
+put_slot(struct slot *slots, size_t size, const struct slot *slot)
+{
+    size_t i = slot->hash & (size - 1);
+
+    while (slots[i].entry != NULL)
+        i = (i + 1) & (size - 1);
+    slots[i] = *slot;
+}
+
+/* Doubles the slots before more than three of four are taken. One that cannot
+ * grow is only slower, until it is full. */
+static bool
+make_room_for_one(struct table *table)
 {
     size_t size = table->size * 2, i;
-    struct entry **buckets = calloc(size, sizeof(*buckets));
+    struct slot *slots;
 
-    if (buckets == NULL)
-        return;
+    if (table->count + 1 <= table->size / 4 * 3)
+        return true;
+    slots = calloc(size, sizeof(*slots));
+    if (slots == NULL)
+        return table->count + 1 < table->size;
     for (i = 0; i < table->size; i++)
-        while (table->buckets[i] != NULL) {
-            struct entry *entry = table->buckets[i];
-
-            table->buckets[i] = entry->chain;
-            entry->chain = buckets[entry->hash & (size - 1)];
-            buckets[entry->hash & (size - 1)] = entry;
-        }
-    free(table->buckets);
-    table->buckets = buckets;
+        if (table->slots[i].entry != NULL)
+            put_slot(slots, size, &table->slots[i]);
+    free(table->slots);
+    table->slots = slots;
     table->size = size;
+    return true;
+}
+
+/* Frees a slot: those behind it that would not be found any more, since a
+ * search ends at a free slot, move up. */
+static void
+free_slot(struct table *table, struct slot *slot)
+{
+    size_t mask = table->size - 1;
+    size_t hole = (size_t) (slot - table->slots), i = hole;
+
+    while (table->slots[i = (i + 1) & mask].entry != NULL) {
+        size_t home = table->slots[i].hash & mask;
+
+        if (((i - home) & mask) >= ((i - hole) & mask)) {
+            table->slots[hole] = table->slots[i];
+            hole = i;
+        }
+    }
+    table->slots[hole].entry = NULL;
 }
 
 static void
@@ -159,19 +268,19 @@ link_use(struct table *table, struct entry *entry)
 struct entry *
 table_add(struct table *table, const char *name, size_t len)
 {
-    struct entry *entry = calloc(1, sizeof(*entry) + len);
-    struct entry **bucket;
+    uint32_t hash = hash_name(table, name, len);
+    struct entry *entry;
+    struct slot *slot;
 
+    if (!make_room_for_one(table))
+        return NULL;
+    entry = calloc(1, sizeof(*entry) + len);
     if (entry == NULL)
         return NULL;
-    if (table->count >= table->size)
-        grow(table);
-    entry->hash = siphash(&table->key, name, len);
     entry->name_len = (uint8_t) len;
     memcpy(entry->name, name, len);
-    bucket = &table->buckets[entry->hash & (table->size - 1)];
-    entry->chain = *bucket;
-    *bucket = entry;
+    slot = find_slot(table, hash, name, len);
+    *slot = (struct slot){.hash = hash, .entry = entry};
     table->count++;
     entry->class = TABLE_UNKNOWN; /* until it is known to be a user */
     link_use(table, entry);
@@ -182,23 +291,17 @@ table_add(struct table *table, const char *name, size_t len)
 void
 table_remove(struct table *table, struct entry *entry)
 {
-    struct entry **at = &table->buckets[entry->hash & (table->size - 1)];
-
-    while (*at != entry)
-        at = &(*at)->chain;
-    *at = entry->chain;
+    free_slot(table, slot_of(table, entry));
     table->count--;
     unlink_use(table, entry);
     free_entry(entry);
 }
 
 void
-table_touch(struct table *table, struct entry *entry)
+table_touch(struct entry *entry)
 {
-    if (entry->newer == NULL)
-        return;
-    unlink_use(table, entry);
-    link_use(table, entry);
+    if (!entry->used) /* a line that is not written need not go back */
+        entry->used = true;
 }
 
 void
@@ -221,6 +324,7 @@ table_account(struct table *table, struct entry *entry)
     else
         entry->class = TABLE_UNKNOWN;
     link_use(table, entry);
+    note_record(table, entry);
 }
 
 void
@@ -236,11 +340,17 @@ table_shrink(struct table *table, enum table_class class, uint64_t bytes)
 {
     struct use_list *list = &table->lists[class];
     struct entry *entry = list->oldest, *newer;
-    size_t removed = 0;
+    size_t removed = 0, spared = 0;
 
     while (entry != NULL && list->bytes > bytes) {
         newer = entry->newer;
-        if (entry->load == NULL) {
+        if (entry->used && spared++ < SPARED_MAX) {
+            entry->used = false;
+            unlink_use(table, entry);
+            link_use(table, entry);
+            if (newer == NULL)
+                newer = entry; /* it was and is the youngest: its turn */
+        } else if (entry->load == NULL) {
             table_remove(table, entry);
             removed++;
         }

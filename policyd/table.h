@@ -3,9 +3,10 @@
 #define POLICYD_TABLE_H
 
 /*
- * The directory's memory: entries found by user name, in two lists by last
- * use (users, and names that no user has), each held to its own number of
- * bytes. The table owns its entries and what hangs on them.
+ * The directory's memory: entries found by user name, in two lists by age
+ * (users, and names that no user has), each held to its own number of bytes.
+ * What is old goes first, unless it was used since it was last looked at. The
+ * table owns its entries and what hangs on them.
  *
  * Names come from clients, so the hash has a secret key (SipHash).
  */
@@ -34,12 +35,11 @@ struct entry {
     uint32_t cost; /* bytes accounted for it */
 
     uint32_t generation;
-    struct entry *chain;         /* in the table */
-    uint64_t hash;
     struct record *record;       /* NULL: none, see known */
     uint64_t loaded;             /* clock_boot_ms() */
     uint8_t class;
     bool known; /* the record, or that there is none, is what was loaded */
+    bool used;  /* since it was last looked at for room */
     uint8_t name_len;
     char name[];
 };
@@ -56,17 +56,22 @@ struct table_answer {
 struct table *table_new(void);
 void table_free(struct table **table);
 
+/* That name is going to be looked for: has the memory where it will be found
+ * fetched while other things are done. A guess, which costs little if wrong. */
+void table_expect(struct table *table, const char *name, size_t len);
+
 struct entry *table_find(const struct table *table, const char *name,
                          size_t len);
 
-/* A new entry, most recently used; NULL when out of memory. */
+/* A new entry, the youngest; NULL when out of memory. */
 struct entry *table_add(struct table *table, const char *name, size_t len);
 
 /* Frees the entry and all it owns; no query may be out for it. */
 void table_remove(struct table *table, struct entry *entry);
 
-/* Makes it the most recently used of its class. */
-void table_touch(struct table *table, struct entry *entry);
+/* It was used. That is all: with very many users, to move it in its list would
+ * be three more trips to memory for each answer. */
+void table_touch(struct entry *entry);
 
 /* Accounts anew for what the entry holds, in the class it now belongs to. */
 void table_account(struct table *table, struct entry *entry);
@@ -75,8 +80,9 @@ void table_account(struct table *table, struct entry *entry);
  * old one. */
 void table_set_record(struct entry *entry, struct record *record);
 
-/* Removes the least recently used entries of the class, those with a query
- * out excepted, until it is within bytes. Returns how many. */
+/* Removes the oldest entries of the class until it is within bytes, those with
+ * a query out excepted; those that were used since the last time become the
+ * youngest instead, a bounded number of them. Returns how many went. */
 size_t table_shrink(struct table *table, enum table_class class,
                     uint64_t bytes);
 

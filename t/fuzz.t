@@ -17,7 +17,7 @@ use Emailing qw(build run top);
 # Executions beyond the seeds: by what one costs.
 my %runs = (addr => 20_000, auth => 1_000, conf => 3_000, decide => 20_000,
     line => 2_000, policy => 1_000, record => 20_000, reply => 3_000,
-    secret => 10_000);
+    secret => 10_000, state => 10_000);
 
 my $dir = File::Temp->newdir;
 {

@@ -7,9 +7,8 @@ package Emailing::Cluster;
 # the manifests into IMAGE_SCRATCH, and made the namespace.
 #
 #   my $c = Emailing::Cluster->up;
-#   $c->start_database;
-#   $c->start_relay(0);
-#   my $smtp = $c->login($pod, 9000);
+#   my @pods = $c->start_all;
+#   my $smtp = $c->login($pods[0], 9000, 'test1', $c->password);
 
 use strict;
 use warnings;
@@ -17,9 +16,11 @@ use warnings;
 use Carp qw(croak);
 use Cwd qw(abs_path);
 use Exporter qw(import);
-use File::Basename qw(dirname);
+use File::Basename qw(basename dirname);
+use File::Find qw(find);
 use File::Temp ();
 use MIME::Base64 qw(encode_base64);
+use Test::More ();
 use Time::HiRes qw(sleep time);
 
 use Emailing::Kubelet ();
@@ -27,9 +28,10 @@ use Emailing::SMTP ();
 
 my $top = abs_path(dirname(__FILE__) . '/../..');
 my $subnet = '10.89.7';
+my %hosts = (provider => "$subnet.1", postgres => "$subnet.200");
 my %live;
 
-our @EXPORT_OK = qw(slurp spew within);
+our @EXPORT_OK = qw(figure slurp spew within);
 
 sub within {
     my ($seconds, $code) = @_;
@@ -54,6 +56,15 @@ sub spew {
     open my $file, '>', $path or croak "$path: $!";
     print $file $text;
     close $file or croak "$path: $!";
+    return;
+}
+
+# figure TEXT: for t/image/run, which prints it below its table
+sub figure {
+    my ($text) = @_;
+    open my $file, '>>', "$ENV{IMAGE_SCRATCH}/figures" or croak "figures: $!";
+    print $file "$text\n";
+    close $file or croak "figures: $!";
     return;
 }
 
@@ -83,8 +94,7 @@ sub up {
     my $network = 'n' . $$;
     $self->{kubelet} = Emailing::Kubelet->new(
         file => "$dir/manifests.yaml", dir => $dir, network => $network,
-        subnet => $subnet,
-        hosts => { provider => "$subnet.1", postgres => "$subnet.200" },
+        subnet => $subnet, hosts => \%hosts,
         ips => { 'postgres-0' => "$subnet.200" },
         images => { 'docker.io/library/postgres:15'
                         => 'localhost/postgres:test' });
@@ -95,9 +105,17 @@ sub up {
     return $self;
 }
 
-sub top { return $top }
 sub kubelet { return $_[0]{kubelet} }
 sub dir { return $_[0]{dir} }
+sub network { return $_[0]{network} }
+sub hosts { return map { "$_:$hosts{$_}" } sort keys %hosts }
+
+# address NAME: of a container that is in no pod
+sub address {
+    my ($self, $name) = @_;
+    return $self->{addresses}{$name} //= "$subnet."
+        . (100 + keys %{ $self->{addresses} || {} });
+}
 
 # The bridge has its address once the first pod is on it.
 sub start_provider {
@@ -135,6 +153,46 @@ sub received {
         : glob "$self->{dir}/provider/mail/*";
 }
 
+sub received_count {
+    my ($self) = @_;
+    return scalar(() = glob "$self->{dir}/provider/mail/*");
+}
+
+# queued: queue ids of all that is on the relays' volumes
+sub queued {
+    my ($self) = @_;
+    my @ids;
+    for my $claim (glob "$self->{dir}/claims/queue-*") {
+        find({ no_chdir => 1, wanted => sub {
+            push @ids, basename($_) if -f;
+        } }, grep { -d } map { "$claim/$_" } qw(maildrop incoming active
+            deferred hold corrupt));
+    }
+    return @ids;
+}
+
+# start_all: the database, two relays and the provider, with a user test1 who
+# may send as user@test1.com; the relays' pods
+sub start_all {
+    my ($self) = @_;
+    my $k = $self->kubelet;
+    $self->start_database;
+    $k->run_job('migrate');
+    my $admin = $k->start(Deployment => 'mailadmin');
+    my @pods = map { $k->start(StatefulSet => 'relay', $_) } 0, 1;
+    $self->start_provider;
+    $k->wait_ready($_, 60) for @pods;
+    for ([[qw(add user test1)], $self->password . "\n"],
+         [[qw(add address user@test1.com)]],
+         [[qw(grant address user@test1.com to test1)]]) {
+        my ($status, $out) = $self->mailadmin($admin, @$_);
+        croak "mailadmin: $out" if $status;
+    }
+    return @pods;
+}
+
+sub password { return 'correct horse' }
+
 sub start_database {
     my ($self) = @_;
     my $pod = $self->kubelet->start(StatefulSet => 'postgres', 0);
@@ -170,11 +228,14 @@ sub login {
 sub down {
     my ($self) = @_;
     return if $self->{pid} != $$ || $self->{down}++;
+    $self->kubelet->complain if $? || !Test::More->builder->is_passing;
     local $?;
     if ($self->{provider}) {
         kill TERM => $self->{provider};
         waitpid $self->{provider}, 0;
     }
+    $self->kubelet->try_podman(qw(rm -f -t 1), keys %{ $self->{addresses} })
+        if $self->{addresses};
     $self->kubelet->remove_all;
     $self->kubelet->try_podman(qw(network rm -f), $self->{network});
     return;

@@ -97,7 +97,12 @@ sub secret_data {
 sub make_volume {
     my ($self, $pod, $volume) = @_;
     my $dir = "$pod->{dir}/volumes/$volume->{name}";
-    known("volume $volume->{name}", $volume, qw(name emptyDir secret));
+    known("volume $volume->{name}", $volume, qw(name emptyDir secret configMap));
+    if (my $map = $volume->{configMap}) {
+        known("configMap of $volume->{name}", $map, 'name');
+        write_files($dir, $self->object(ConfigMap => $map->{name})->{data});
+        return $dir;
+    }
     if (my $secret = $volume->{secret}) {
         known("secret of $volume->{name}", $secret, 'secretName');
         write_files($dir, $self->secret_data($secret->{secretName}));
@@ -367,11 +372,15 @@ sub start {
     return $pod;
 }
 
-# run_job NAME: tries as often as the Job allows; its log
+# run_job NAME, kind => 'CronJob', as => POD: tries as often as the Job, or that
+# of the CronJob, allows; its log
 sub run_job {
-    my ($self, $name) = @_;
-    my $job = $self->object(Job => $name);
-    my $pod = $self->make_pod($job, $name, $job->{spec}{template}{spec});
+    my ($self, $name, %args) = @_;
+    my $job = $self->object($args{kind} // 'Job', $name);
+    $job = { metadata => $job->{metadata}, %{ $job->{spec}{jobTemplate} } }
+        if $job->{spec}{jobTemplate};
+    my $pod = $self->make_pod($job, $args{as} // $name,
+                              $job->{spec}{template}{spec});
     my ($container) = @{ $pod->{spec}{containers} };
     my ($status, $out);
     for (0 .. $job->{spec}{backoffLimit} // 6) {
@@ -431,6 +440,19 @@ sub remove {
     system 'umount', $_ for grep { -d } @{ $pod->{mounts} };
     remove_tree($pod->{dir});
     delete $self->{pods}{ $pod->{name} };
+    return;
+}
+
+# complain: what the containers said last, for a test that failed
+sub complain {
+    my ($self) = @_;
+    for my $pod (values %{ $self->{pods} }) {
+        for my $container (@{ $pod->{running} }) {
+            my @lines = split /\n/, $self->logs($pod, $container->{name});
+            splice @lines, 0, -40 if @lines > 40;
+            print STDERR "# $pod->{name} $container->{name}: $_\n" for @lines;
+        }
+    }
     return;
 }
 

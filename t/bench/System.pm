@@ -115,6 +115,13 @@ sub start_echo {
     return $server;
 }
 
+# What systemd puts into policyd's environment.
+sub unit_environment {
+    my $path = top() . '/conf/systemd/emailing-policyd.service.in';
+    open my $unit, '<', $path or croak "$path: $!";
+    return map { /^Environment=(\w+)=(\S+)$/ } <$unit>;
+}
+
 # policyd NAME, DATABASE, options of emailing.conf; environment by env
 sub start_policyd {
     my ($self, $name, $database, $options, %env) = @_;
@@ -135,7 +142,7 @@ sub start_policyd {
     my $server = { name => $name, log => "$queue/log",
         socket => "$queue/emailing/policy", status => $port,
         started => time };
-    local %ENV = (%ENV, %env);
+    local %ENV = (%ENV, unit_environment(), %env);
     $self->_launch($server, build() . '/policyd/emailing-policyd', '-c',
         "$queue/conf");
     # Until changes are followed nothing is kept in memory.

@@ -55,6 +55,44 @@ is_deeply \@bad, [], 'mailadmin: documented statuses, nothing half done';
 cmp_ok $seen{0} // 0, '>', 5, '... it did succeed at times';
 cmp_ok 45 - ($seen{0} // 0), '>', 5, '... and fail at others';
 
+# A file is applied as a whole or not at all, and exported whole.
+sub faulty_file {
+    my ($text, $every, $seed, @words) = @_;
+    local %ENV = (%ENV, LD_PRELOAD => $library, FAULT_EVERY => $every,
+        FAULT_SEED => $seed, FAULT_KIND => $seed % 3 ? 'alloc' : 'both');
+    return $s->mailadmin(\@words, $text);
+}
+
+sub export { return ($s->mailadmin(['export']))[1] }
+
+%seen = @bad = ();
+for my $round (1 .. 60) {
+    my $every = 1 + $round * 7 % 150;
+    my $before = export();
+    my $text = $before . join '', map { "user f$round-$_\n"
+        . "grant domain test1.com to f$round-$_\n" } 1 .. 5;
+    my ($status, undef, $err) = faulty_file($text, $every, $round, 'apply',
+        '-');
+    my $after = export();
+    my $there = () = $after =~ /f$round-/g;
+    $seen{$status ? 'failed' : 'done'}++;
+    push @bad, "apply $round: exit $status: $err" if !$documented{$status}
+        || ($status != 0 && $err !~ /\Amailadmin: \S/);
+    push @bad, "apply $round: exit $status, and $there lines are there"
+        if $there != ($status == 0 ? 10 : 0)
+        && !($status == 75 && $there == 10); # lost while it committed
+    ($status, my $out) = faulty_file('', $every, $round, 'export');
+    push @bad, "export $round: cut" if $status == 0 && $out ne $after;
+    ($status, $out, $err) = faulty_file($after, $every, $round, 'plan', '-');
+    push @bad, "plan $round: exit $status: $out$err"
+        if !$documented{$status} || $status == 1;
+    ($status, $out) = faulty_file("test1 may ceo\@demo.com\n", $every, $round,
+        'test', '-');
+    push @bad, "test $round: exit $status: $out" if $status == 0;
+}
+is_deeply \@bad, [], 'files: whole or not at all';
+cmp_ok $seen{$_} // 0, '>', 5, "... $_ at times" for qw(done failed);
+
 # -- policyd ------------------------------------------------------------------------
 
 # In place of the program, what runs it with the library.

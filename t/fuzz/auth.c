@@ -8,6 +8,7 @@
 #include "t/fuzz/fake.h"
 #include "t/fuzz/stream.h"
 #include "policyd/auth.h"
+#include "policyd/clock.h"
 #include "policyd/directory.h"
 #include "policyd/throttle.h"
 #include "lib/log.h"
@@ -168,7 +169,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     auth.throttle = throttle;
     CHECK(auth.directory != NULL && throttle != NULL);
-    directory_set_live(auth.directory, choices.live);
+    directory_heard(auth.directory, choices.live ? clock_boot_ms() : 0);
     auth.scram = choices.scram;
     auth.legacy_md5 = choices.legacy_md5;
     closed = stream_run(&auth_protocol, &auth, bytes, &choices.stream,

@@ -10,13 +10,14 @@
 #include "lib/conf.h"
 
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static char path[64];
 static int fd = -1;
 
 static void
-write_file(struct piece text)
+write_file(struct piece text, bool exposed)
 {
     if (fd < 0) {
         fd = memfd_create("conf", MFD_CLOEXEC);
@@ -24,6 +25,7 @@ write_file(struct piece text)
         setenv("FUZZ_SECRET", "s3cret", 1);
     }
     CHECK(ftruncate(fd, 0) == 0);
+    CHECK(fchmod(fd, exposed ? 0644 : 0640) == 0);
     CHECK(pwrite(fd, text.text, text.len, 0) == (ssize_t) text.len);
 }
 
@@ -46,12 +48,13 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct piece input = {(const char *) data, size};
+    unsigned int choices = fuzz_choices(&input);
     enum conf_program program =
-        fuzz_choices(&input) % 2 ? CONF_MAILADMIN : CONF_POLICYD;
+        choices & 1 ? CONF_MAILADMIN : CONF_POLICYD;
     struct conf *conf, *fresh;
     char error[512], *list;
 
-    write_file(input);
+    write_file(input, choices & 2);
     conf = conf_load(program, path, error, sizeof(error));
     if (conf == NULL) {
         CHECK(strncmp(error, path, strlen(path)) == 0);
@@ -65,7 +68,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     CHECK(list != NULL && strcmp(list, "") == 0);
     free(list);
     conf_free(&fresh);
-    write_file((struct piece){"", 0});
+    write_file((struct piece){"", 0}, true);
     fresh = conf_load(program, path, error, sizeof(error));
     CHECK(fresh != NULL);
     free(conf_reload(conf, fresh));

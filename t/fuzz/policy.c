@@ -9,6 +9,7 @@
 #include "t/fuzz/fake.h"
 #include "t/fuzz/reference.h"
 #include "t/fuzz/stream.h"
+#include "policyd/clock.h"
 #include "policyd/directory.h"
 #include "policyd/policy.h"
 #include "lib/log.h"
@@ -139,7 +140,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         options.cache_bytes = 0;
     policy.directory = directory_new(fake_db(), &options);
     CHECK(policy.directory != NULL);
-    directory_set_live(policy.directory, choices.live);
+    directory_heard(policy.directory, choices.live ? clock_boot_ms() : 0);
     policy.options = choices.options;
     policy.log_permits = choices.log_permits;
     closed = stream_run(&policy_protocol, &policy, bytes, &choices.stream,

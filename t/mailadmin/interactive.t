@@ -53,7 +53,7 @@ sub shows {
 }
 
 sub type {
-    tmux('send-keys', '-t', 'x', '-l', $_[0]);
+    tmux('send-keys', '-t', 'x', '-l', '--', $_[0]);
 }
 
 sub key {
@@ -112,6 +112,25 @@ type('mailadmin list users --d');
 key('Tab');
 shows(qr/^\$ mailadmin list users --disabled ?$/m, 'bash: an option');
 key('C-u');
+mkdir "$dir/f" or die $!;
+mkdir "$dir/f/grants" or die $!;
+for my $name ('tests', 'grants/live') {
+    open my $file, '>', "$dir/f/$name" or die $!;
+    print {$file} "alpha may not a\@b.c\n";
+}
+type("cd $dir/f; clear");
+key('Enter');
+type('mailadmin test te');
+key('Tab');
+type('--o');
+key('Tab');
+type('gr');
+key('Tab');
+type('l');
+key('Tab');
+shows(qr{^\$ mailadmin test tests --on grants/live ?$}m,
+    'bash: files, and folders that go on');
+key('C-u');
 
 # Interactive.
 type('clear; mailadmin');
@@ -119,6 +138,18 @@ key('Enter');
 shows(qr/\A> ?$/m, 'the prompt');
 is $pg->psql("SELECT count(*) FROM pg_stat_activity WHERE state LIKE
     'idle in%'"), 0, 'no transaction is open at the prompt';
+type('test te');
+key('Tab');
+type('--on gr');
+key('Tab');
+type('l');
+key('Tab');
+shows(qr{^> test tests --on grants/live ?$}m, 'files');
+key('C-u');
+type('test tests');
+key('Enter');
+shows(qr/^1 test, 0 failed$/m, 'and a test runs');
+key('C-l');
 type('gr');
 key('Tab');
 type('do');

@@ -82,6 +82,33 @@ ok within(5, sub { $d->decide('test2', 'a@d.example') =~ /^553 / }),
     'a counter behind them, too: the database is not the one it was';
 ok within(5, sub { $d->metric('following') }), 'and goes on following';
 
+# -- a process that stands still --------------------------------------------------
+
+# As one that is frozen, or whose machine sleeps: seven seconds before it looks at
+# its sockets again, where it finds the question before it finds the time.
+$db->user('test4', 'd.example');
+ok within(5, sub { $d->decide('test4', 'a@d.example') eq 'DUNNO' }),
+    'permitted';
+$proxy->mode('hole-down', 'listen');
+my $strace = fork // die $!;
+if ($strace == 0) {
+    exec 'strace', '-qq', '-o', '/dev/null', '-p', $d->pid, '-e',
+        'inject=epoll_wait,epoll_pwait:delay_enter=7000000:when=1' or exit 127;
+}
+ok within(10, sub {
+    open my $status, '<', '/proc/' . $d->pid . '/status' or die $!;
+    return scalar grep { /^TracerPid:\t[1-9]/ } <$status>;
+}), 'policyd stands still';
+sleep 0.3;
+$db->revoke('test4');
+sleep 5.5;
+unlike $d->decide('test4', 'a@d.example'), qr/^DUNNO/,
+    '... and goes on: what it knew before is not used';
+kill TERM => $strace;
+waitpid $strace, 0;
+$proxy->mode('pass');
+ok $d->ready, '... followed again';
+
 # -- a counter that cannot be read ---------------------------------------------------
 
 $db->user('test3', 'd.example');

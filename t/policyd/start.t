@@ -92,6 +92,49 @@ for my $name (sort keys %bad) {
     like $err, $text, "$name: and what is wrong";
     fails($name, $p, 78, $text);
 }
+
+# A password is for nobody but who is to have it. One that is elsewhere is not in
+# the file.
+my $secret = prepare();
+my $file = $secret->conf_path;
+my $kept = "$secret->{dir}/kept";
+open my $keep, '>', $kept or die;
+print $keep "s3cret\n";
+close $keep;
+$ENV{EMAILING_TEST_SECRET} = 's3cret';
+for my $case (['host=/x password=s3cret', 1], ["host=/x password='s3cret'", 1],
+              ['postgresql://u:s3cret@h/d', 1], ['host=/x sslpassword=s3cret', 1],
+              ['postgresql://h/d?user=u&password=s3cret', 1],
+              ['host=/x password=s3${env:EMAILING_TEST_SECRET}', 1],
+              ['host=/x', 0], ["host=/x password=''", 0],
+              ['host=/x application_name=password', 0],
+              ["host=/x password=\${file:$kept}", 0],
+              ['postgresql://u:${env:EMAILING_TEST_SECRET}@h/d', 0]) {
+    my ($conninfo, $held) = @$case;
+    $secret->write_conf(conninfo => $conninfo);
+    for my $mode (0604, 0644, 0640, 0600) {
+        chmod $mode, $file;
+        ($status, $out, $err) = run([$program, '-t', '-c', $file]);
+        my $name = sprintf '%s, mode %o', $conninfo, $mode;
+        if ($held && $mode & 4) {
+            is $status, 78, "$name: exit 78";
+            like $err, qr/^emailing-policyd: \Q$file\E: holds a password and others may read it: chmod o-r/,
+                "$name: says what to do";
+            unlike $err, qr/s3cret/, "$name: and not the password";
+        }
+        else {
+            is_deeply [$status, $out, $err], [0, '', ''], "$name: is taken";
+        }
+    }
+}
+
+# What is no file may end before it has begun.
+unlink $file;
+is((run(['mkfifo', $file]))[0], 0, 'a pipe in place of the file');
+($status, $out, $err) = run([$program, '-t', '-c', $file]);
+is $status, 78, '... is none';
+like $err, qr/^emailing-policyd: \Q$file\E: not a regular file$/, '... and so it says';
+
 my $longest = prepare();
 my $room = 107 - length "$longest->{options}{queue_directory}/";
 $longest->write_conf(policy_listen => 'unix:' . 'x' x $room,
@@ -160,6 +203,16 @@ obstacle('a socket of a full process', sub {
     my @waiting = map { IO::Socket::UNIX->new(Peer => $_[0]) } 1 .. 2;
     return [$full, @waiting];
 }, qr/another process/);
+
+# The name that a socket is bound under at first, and renamed from.
+my $draft = prepare(user => 'root', socket_group => 'root');
+my $folder = "$draft->{options}{queue_directory}/emailing";
+mkdir $folder or die $!;
+fails('a file in the way', $draft, 73, qr/cannot bind "policy"/,
+      wrap => ['sh', '-c', 'echo x >"$0/.policy.$$"; exec "$@"', $folder]);
+my @left = glob "$folder/.policy.*";
+is scalar @left, 1, 'a file in the way: is there still';
+is -s $left[0], 2, '... with what it holds';
 
 my $linked = prepare(user => 'root', socket_group => 'root');
 my $elsewhere = File::Temp->newdir;
@@ -263,6 +316,23 @@ kill 'HUP', $p->pid;
 ok within(5, sub { $p->log =~ /only with a restart: socket_mode$/m }),
     'what needs a restart is named';
 is $known->policy({ sender => 'a@b.c' }), 'DUNNO', 'the rest is taken';
+
+$p->write_conf(conninfo => 'host=/x password=s3cret', unauthenticated => 'reject');
+kill 'HUP', $p->pid;
+ok within(5, sub { $p->log =~ /holds a password .*; the old configuration stays/ }),
+    'so does one that lets others read a password';
+unlike $p->log, qr/s3cret/, '... which the log does not have';
+unlink $p->conf_path;
+is((run(['mkfifo', $p->conf_path]))[0], 0, 'a pipe in its place');
+kill 'HUP', $p->pid;
+ok within(5, sub { $p->log =~ /not a regular file; the old conf/ }),
+    'so is a pipe, which would leave all to the defaults';
+unlink $p->conf_path;
+mkdir $p->conf_path or die;
+kill 'HUP', $p->pid;
+ok within(5, sub { 2 == (() = $p->log =~ /not a regular file; the old/g) }),
+    'and a folder';
+is $known->policy({ sender => 'a@b.c' }), 'DUNNO', 'all is as it was';
 
 # What was sent before the signal is answered, whatever is seen first.
 my $fresh = $p->policy_socket;

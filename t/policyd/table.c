@@ -134,10 +134,10 @@ test_shrink(void **state)
     add_user("user2");
     add_user("user3");
     add("nobody");
-    table_touch(table, find("user1"));
+    table_touch(find("user1"));
     assert_int_equal(table_shrink(table, TABLE_USERS, 3 * each), 0);
     assert_int_equal(table_shrink(table, TABLE_USERS, 3 * each - 1), 1);
-    assert_null(find("user2")); /* the one used longest ago */
+    assert_null(find("user2")); /* the oldest that was not used */
     assert_non_null(find("user1"));
     assert_non_null(find("user3"));
     assert_int_equal(table_shrink(table, TABLE_USERS, each), 1);
@@ -172,17 +172,70 @@ test_touch(void **state)
     (void) state;
     add_user("user1");
     each = table_bytes(table, TABLE_USERS);
-    table_touch(table, find("user1")); /* the only one */
+    table_touch(find("user1")); /* the only one */
     add_user("user2");
     add_user("user3");
-    table_touch(table, find("user2")); /* in the middle */
-    table_touch(table, find("user2")); /* the newest already */
-    table_touch(table, find("user1")); /* the oldest */
+    table_touch(find("user2"));
     assert_int_equal(table_shrink(table, TABLE_USERS, 2 * each), 1);
-    assert_null(find("user3"));
+    assert_null(find("user3")); /* the only one that was not used */
+    table_touch(find("user1"));
     assert_int_equal(table_shrink(table, TABLE_USERS, each), 1);
-    assert_null(find("user2"));
+    assert_null(find("user2")); /* not used since */
     assert_int_equal(table_bytes(table, TABLE_USERS), each);
+    table_touch(find("user1"));
+    assert_int_equal(table_shrink(table, TABLE_USERS, 0), 1);
+    assert_null(find("user1")); /* used or not, the bound holds */
+}
+
+/* However many were used, only so many are passed over at one time. */
+static void
+test_shrink_is_bounded(void **state)
+{
+    char name[16];
+    uint64_t each;
+    unsigned int i, left = 0;
+
+    (void) state;
+    for (i = 0; i < 2000; i++) {
+        snprintf(name, sizeof(name), "u%04u", i);
+        table_touch(add_user(name));
+    }
+    each = table_bytes(table, TABLE_USERS) / 2000;
+    assert_int_equal(table_shrink(table, TABLE_USERS, 1999 * each), 1);
+    for (i = 0; i < 1000; i++) {
+        snprintf(name, sizeof(name), "u%04u", i);
+        left += find(name) != NULL;
+    }
+    assert_int_equal(left, 999); /* one of the older half, not the youngest */
+}
+
+/* All that are left are found after others have gone, whatever stood where. */
+static void
+test_remove(void **state)
+{
+    char name[16];
+    unsigned int i, seed = 1;
+    bool gone[3000] = {false};
+
+    (void) state;
+    for (i = 0; i < 3000; i++) {
+        snprintf(name, sizeof(name), "user%u", i);
+        add(name);
+    }
+    for (i = 0; i < 20000; i++) {
+        unsigned int n = (seed = seed * 1103515245 + 12345) / 65536 % 3000;
+
+        snprintf(name, sizeof(name), "user%u", n);
+        if (gone[n])
+            add(name);
+        else
+            table_remove(table, find(name));
+        gone[n] = !gone[n];
+    }
+    for (i = 0; i < 3000; i++) {
+        snprintf(name, sizeof(name), "user%u", i);
+        assert_int_equal(find(name) == NULL, gone[i]);
+    }
 }
 
 static void
@@ -242,6 +295,9 @@ main(void)
         cmocka_unit_test_setup_teardown(test_shrink_spares_loads, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_touch, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_shrink_is_bounded, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_remove, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_answers, set_up, tear_down),
     };
 

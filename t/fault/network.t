@@ -12,9 +12,11 @@ use lib "$FindBin::Bin/..";
 
 use Test::More;
 
+use Emailing::Case qw(case);
 use Emailing::Daemon::Database ();
 use Emailing::Daemon::Outage ();
 
+case 'P21';
 my $db = Emailing::Daemon::Database->new;
 my $proxy = $db->proxy;
 # What is remembered would hide what is asked.

@@ -1,7 +1,8 @@
 #!/usr/bin/perl
 # SPDX-License-Identifier: MIT
 #
-# What a client sees of each kind of login, in a chrooted smtpd and not.
+# What a client sees of each kind of login, in a chrooted smtpd and not. The
+# cases A1 and A3.
 use strict;
 use warnings;
 
@@ -12,6 +13,7 @@ use MIME::Base64 qw(encode_base64);
 use Test::More;
 
 use Emailing qw(run);
+use Emailing::Case qw(case);
 
 my $s = Emailing->up(conf => { scram => 'yes' });
 my $password = "p\xc3\xa4ss word";
@@ -64,6 +66,7 @@ sub try {
 
 sub logins {
     my ($where) = @_;
+    case 'A1';
     for my $how (qw(plain login)) {
         my $name = "$where, \U$how";
         like try($how, 'test1', $password), qr/^235 /, "$name: right";
@@ -77,10 +80,12 @@ sub logins {
             ['test1', 'x' x 600, 'a password that is too long'],
             ["te'st1", $password, 'a name that is none'];
     }
+    case 'A3';
     like try('plain', 'test1', $password, 'test1'), qr/^235 /,
         "$where: authzid the same";
-    like try('plain', 'test1', $password, 'test2'), qr/^535 /,
-        "$where: authzid of another";
+    like try('plain', 'test1', $password, $_), qr/^535 /,
+        "$where: authzid $_" for qw(test2 TEST1 disabled nobody root *);
+    case '';
     return;
 }
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 #
 # A user with 100,000 grants is asked about sender by sender, and obeys changes
-# as others do.
+# as others do; one with 10,000 of the longest is not. The case P23.
 use strict;
 use warnings;
 
@@ -10,11 +10,14 @@ use FindBin;
 use lib "$FindBin::Bin/..";
 
 use Test::More;
+use Time::HiRes qw(time);
 
 use Emailing qw(within);
+use Emailing::Case qw(case);
 use Emailing::Daemon::Database ();
 use Emailing::Socket ();
 
+case 'P23';
 my $db = Emailing::Daemon::Database->new;
 my $proxy = $db->proxy;
 my $d = $db->policyd(proxy => $proxy);
@@ -82,6 +85,42 @@ is queries() - $before, 0, '... is remembered';
 is_permitted('a100@d0.example', 'the first one');
 is queries() - $before, 1, '... is not';
 cmp_ok $d->metric('cache_bytes'), '<', 100_000, 'and little is kept of him';
+
+# What takes longest: a sender that was not asked about before.
+my $slowest = 0;
+for my $n (500 .. 700) {
+    my $start = time;
+    is_permitted("a$n\@d" . $n % 100 . '.example', "sender $n");
+    $slowest = time - $start if time - $start > $slowest;
+}
+note sprintf 'P23: 200 senders asked for the first time: %.1f ms at most',
+    1000 * $slowest;
+
+# -- 10,000 of the longest addresses, in one record --------------------------------
+
+$db->sql(q{
+    INSERT INTO emailing_users (name, passwd) VALUES ('wide', '*');
+    INSERT INTO emailing_addresses (address)
+    SELECT rpad('w' || i, 64, 'x') || '@' || repeat('y', 60) || '.'
+        || repeat('y', 60) || '.' || repeat('z', 59) || '.example'
+      FROM generate_series(1, 10000) i;
+    INSERT INTO emailing_users_addresses (id_user, id_address)
+    SELECT u.id, a.id FROM emailing_users u, emailing_addresses a
+     WHERE u.name = 'wide' AND a.address LIKE 'w%';
+});
+my @wide = split /\n/, $db->sql(q{SELECT address FROM emailing_addresses
+    WHERE address LIKE 'w%' ORDER BY address});
+is_deeply [scalar @wide, length $wide[0], $db->sql(q{SELECT count(*)
+    FROM emailing_users_addresses g JOIN emailing_users u ON u.id = g.id_user
+    WHERE u.name = 'wide'})], [10_000, 254, 10_000], 'a wide user';
+my $start = time;
+is $d->decide('wide', $wide[-1]), 'DUNNO', '... permitted';
+note sprintf 'P23: a record of 10,000 addresses of 254 bytes: %.1f ms',
+    1000 * (time - $start);
+is_deeply [grep { $d->decide('wide', $_) ne 'DUNNO' }
+           map { $wide[$_ * 100] } 0 .. 99], [], '... with each address';
+like $d->decide('wide', "x$wide[0]"), qr/^553 /, '... and no other';
+like $d->decide('wide', substr($wide[0], 1)), qr/^553 /, '... nor a part';
 
 # -- changes ----------------------------------------------------------------------------------
 

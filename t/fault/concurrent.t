@@ -1,17 +1,19 @@
 #!/usr/bin/perl
 # SPDX-License-Identifier: MIT
 # Eight administrators at once: everything takes effect or is reported, and
-# nobody sees a deadlock.
+# nobody sees a deadlock. The case M5.
 use strict;
 use warnings;
 
 use FindBin;
 use lib "$FindBin::Bin/..";
+use Emailing::Case qw(case);
 use EmailingPg;
 use Test::More;
 
 use constant {PROCESSES => 8, EACH => 100};
 
+case 'M5';
 my $pg = EmailingPg->new;
 is $pg->mailadmin(qw(schema init))->{status}, 0, 'schema init';
 my $conf = $pg->conf("database_timeout = 30\n");

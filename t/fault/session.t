@@ -1,14 +1,17 @@
 #!/usr/bin/perl
 # SPDX-License-Identifier: MIT
-# The documented session, to the byte; as the role that mailadmin has.
+# The documented session, to the byte, as the role that mailadmin has; and the
+# same language line by line. The cases M1 and M4.
 use strict;
 use warnings;
 
 use FindBin;
 use lib "$FindBin::Bin/..";
+use Emailing::Case qw(case);
 use EmailingPg;
 use Test::More;
 
+case 'M1';
 my $pg = EmailingPg->new;
 
 sub ok_run {
@@ -96,6 +99,7 @@ is ok_run('', qw(show address user@test1.com)), <<'END', 'its grants went too';
 END
 
 # The same language line by line; failures do not end it.
+case 'M4';
 my $r = $pg->mailadmin({user => 'emailing_mailadmin', stdin => <<'END'});
 add user test3
 secret3

@@ -13,7 +13,9 @@ use lib "$FindBin::Bin/..";
 use Test::More;
 
 use Emailing;
+use Emailing::Case qw(case);
 
+case 'P13';
 my $s = Emailing->up;
 my $password = 'secret';
 $s->make_session($password);

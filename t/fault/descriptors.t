@@ -1,7 +1,7 @@
 #!/usr/bin/perl
 # SPDX-License-Identifier: MIT
 #
-# Many connections, and more than there are descriptors for.
+# Many connections, and more than there are descriptors for. The cases P9 and P10.
 use strict;
 use warnings;
 
@@ -15,6 +15,7 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 
 use Emailing qw(within);
+use Emailing::Case qw(case);
 use Emailing::Policyd ();
 use Emailing::Socket ();
 
@@ -38,6 +39,7 @@ sub ask {
 
 # -- 5,000 that idle, in children, for this process has few descriptors -----------
 
+case 'P9';
 my $p = Emailing::Policyd->start(wrap => ['prlimit', '--nofile=8192:8192']);
 is ask(raw($p)), $dunno, 'a first request';
 my $before = Emailing::Policyd::resident($p->pid);
@@ -79,6 +81,7 @@ ok within(5, sub { Emailing::Policyd::descriptors($p->pid) < 100 }),
 
 # -- fewer descriptors than connections ---------------------------------------------
 
+case 'P10';
 my ($port) = Emailing::free_ports();
 $p = Emailing::Policyd->start(
     conf => { status_listen => "127.0.0.1:$port" },
@@ -131,6 +134,33 @@ ok within(5, sub { ask(raw($p)) eq $dunno }), 'and so does the service';
 ok within(5, sub {
     (Emailing::Policyd::http("127.0.0.1:$port", '/healthz'))[0] == 200;
 }), 'and the status page';
+
+# -- none left in the whole system -----------------------------------------------------
+
+# What the kernel says then, said by strace(1) in its place until it lets go.
+$kept = raw($p);
+is ask($kept), $dunno, 'a connection from before';
+my $strace = fork // die $!;
+if ($strace == 0) {
+    exec 'strace', '-qq', '-f', '-o', '/dev/null', '-p', $p->pid, '-e',
+        'inject=accept,accept4:error=ENFILE' or POSIX::_exit(127);
+}
+sub traced {
+    open my $status, '<', '/proc/' . $p->pid . '/status' or die $!;
+    return scalar grep { /^TracerPid:\t[1-9]/ } <$status>;
+}
+ok within(10, \&traced), 'nobody can be let in';
+$cpu = Emailing::Policyd::cpu($p->pid);
+$lines = () = $p->log =~ /\n/g;
+@more = map { raw($p) } 1 .. 5;
+sleep 3;
+is ask($kept), $dunno, 'who is in is served';
+cmp_ok Emailing::Policyd::cpu($p->pid) - $cpu, '<', 0.15, 'it does not spin';
+cmp_ok scalar(() = $p->log =~ /\n/g) - $lines, '<=', 4,
+    'the log has a line a second at most';
+kill 'TERM', $strace;
+waitpid $strace, 0;
+ok within(5, sub { ask(raw($p)) eq $dunno }), 'and it recovers';
 kill 'TERM', $p->pid;
 is $p->ended, 0, 'it ends as it should';
 

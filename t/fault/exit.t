@@ -1,12 +1,13 @@
 #!/usr/bin/perl
 # SPDX-License-Identifier: MIT
 # Every failure: its exit status, one message, nothing half done; hostile
-# arguments; a database that hangs.
+# arguments; a database that hangs. The cases M2, M3 and M6.
 use strict;
 use warnings;
 
 use FindBin;
 use lib "$FindBin::Bin/..";
+use Emailing::Case qw(case);
 use EmailingPg;
 use IO::Handle;
 use Socket;
@@ -29,6 +30,7 @@ sub fails {
 }
 
 # Before there is a schema.
+case 'M3';
 %as = ();
 fails(78, qr/schema status/, qw(list users));
 fails(78, qr/schema init/, qw(schema upgrade));
@@ -56,6 +58,7 @@ fails(64, qr/usage: grant domain/, qw(grant domain a.b to c with));
 fails(64, qr/no such command/, qw(help nonsense));
 
 # 65: the rule and the character.
+case 'M2';
 fails(65, qr/'a'b': .* ''' at byte 2/, qw(add user), "a'b");
 fails(65, qr/'\\x1b' at byte 2/, qw(add user), "a\e[31mb");
 fails(65, qr/'\\x20' at byte 2/, qw(add user), 'a b');
@@ -76,7 +79,10 @@ fails(65, qr/1 to 511 bytes/, {stdin => 'x' x 512}, qw(passwd test1));
 fails(65, qr/1 to 511 bytes/, {stdin => "a\0b\n"}, qw(passwd test1));
 fails(65, qr/no password/, qw(passwd test1));
 
+is checksum(), $before, 'nothing was stored';
+
 # 67, 73
+case 'M3';
 for my $words ('del user nobody', 'del address n@o.b', 'del domain no.body',
     'show user nobody', 'show address n@o.b', 'show domain no.body',
     'grant address a@test1.com to nobody', 'grant address n@o.b to test1',
@@ -121,6 +127,13 @@ for my $case (['grant domain test1.com to test1', ''],
 # 78
 fails(78, qr/nowhere/, {conf => '/nowhere'}, qw(list users));
 fails(78, qr/:1: /, {conf => $pg->conf("nonsense = 1\n")}, qw(list users));
+my $secret = $pg->conf("conninfo = \"host=$pg->{dir} password=s3cret\"\n");
+chmod 0644, $secret;
+unlike fails(78, qr/holds a password and others may read it: chmod o-r/,
+    {conf => $secret}, qw(list users))->{err}, qr/s3cret/, 'but not which';
+chmod 0640, $secret;
+is $pg->mailadmin({%as, conf => $secret}, qw(list users))->{status}, 0,
+    'a password that others cannot read';
 my $help = EmailingPg::run('', {MAILADMIN_CONF => '/nowhere'},
     EmailingPg::program(), 'help');
 is $help->{status}, 0, 'help needs no configuration';
@@ -143,6 +156,7 @@ if (-w '/dev/full') {
 }
 
 # 75: no server, one that does not answer, one that stops.
+case 'M6';
 my $fast = $pg->conf("database_timeout = 1\n");
 fails(75, qr/database: /, {env => {PGHOST => '/nowhere'}}, qw(list users));
 socket my $silent, PF_INET, SOCK_STREAM, 0 or die $!;
@@ -153,6 +167,31 @@ my $start = time;
 fails(75, qr/no connection within 5 s/,
     {env => {PGHOST => '127.0.0.1', PGPORT => $port}}, qw(list users));
 cmp_ok time - $start, '<', 10, 'in time';
+
+# One that answers with a byte now and then, and never comes to an end.
+my $drip = fork // die $!;
+if ($drip == 0) {
+    $SIG{PIPE} = 'IGNORE';
+    while (accept my $client, $silent) {
+        sysread $client, my $startup, 10_000;
+        # Logged in; ready for a query; a notice of 100,000 bytes.
+        syswrite $client, pack('a N N', 'R', 8, 0) . pack('a N a', 'Z', 5, 'I');
+        sysread $client, my $query, 10_000;
+        syswrite $client, pack 'a N', 'N', 100_000;
+        for (1 .. 100) {
+            syswrite $client, 'x' or last;
+            select undef, undef, undef, 0.3;
+        }
+    }
+    exit;
+}
+$start = time;
+fails(75, qr/no answer within 1000 ms/, {conf => $fast,
+    env => {PGHOST => '127.0.0.1', PGPORT => $port, PGSSLMODE => 'disable',
+        PGGSSENCMODE => 'disable'}}, qw(list users));
+cmp_ok time - $start, '<', 15, 'a server that drips: in time';
+kill TERM => $drip;
+waitpid $drip, 0;
 close $silent;
 
 sub with_lock {

@@ -3,7 +3,8 @@
 #
 # The database goes and comes back: temporary answers while it is gone, right
 # ones soon after, and nobody is started again by hand. Each phase has users
-# that policyd has not seen before, for those it has may be remembered.
+# that policyd has not seen before, for those it has may be remembered. The case
+# A2.
 use strict;
 use warnings;
 
@@ -14,12 +15,14 @@ use Test::More;
 use Time::HiRes qw(time);
 
 use Emailing qw(within);
+use Emailing::Case qw(case);
 
+case 'A2';
 my $s = Emailing->up;
 my $password = 'secret';
 my $count = 0;
 $s->mailadmin_ok([split]) for 'add domain test1.com';
-for my $user (map { "user$_" } 1 .. 20) {
+for my $user (map { "user$_" } 1 .. 40) {
     $s->mailadmin_ok([qw(add user), $user], "$password\n");
     $s->mailadmin_ok([split ' ', "grant domain test1.com to $user"]);
 }
@@ -94,6 +97,28 @@ is_up('after recovery');
 is_deeply [map { $s->pid($_) } qw(policyd postfix)], \@pids,
     'policyd and postfix are those of the beginning';
 ok kill(0, $_), "process $_ lives" for @pids;
+
+# -- policyd itself gone, or hung ----------------------------------------------------
+
+sub no_policyd {
+    my ($name) = @_;
+    my $smtp = $s->smtp->starttls;
+    like in_time(12, "$name: AUTH", sub {
+        $smtp->auth_plain('user1', $password) }), qr/^454 /,
+        "$name: AUTH is answered 454";
+    like $smtp->command('NOOP'), qr/^250 /, "$name: the session goes on";
+    return;
+}
+my $policyd = $s->pid('policyd');
+kill STOP => $policyd;
+no_policyd('policyd hung');
+kill CONT => $policyd;
+is_up('policyd going on');
+$s->service(stop => 'policyd');
+no_policyd('policyd stopped');
+$s->service(start => 'policyd');
+ok within(5, sub { policy('nobody') =~ /^553 / }), 'policyd is back';
+is_up('policyd started');
 
 # -- policyd first, then the database ---------------------------------------------
 
