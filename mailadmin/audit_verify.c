@@ -172,7 +172,7 @@ command_audit_verify(struct session *session,
     return to.count > 0 ? STATUS_REFUSED : head;
 }
 
-/* What was tampered with is evidence, and is not to be forgotten by accident. */
+/* What was tampered with is evidence, not to be forgotten by accident. */
 static enum status
 look_first(struct session *session)
 {

@@ -208,8 +208,9 @@ commands_begin(const char *line)
 static const char notes[] =
     "\n"
     "PATTERN is a name in which * stands for anything and ? for a letter. A\n"
-    "DATE is YYYY-MM-DD, as it begins, or YYYY-MM-DDTHH:MM, in UTC. WHEN is a\n"
-    "DATE that has been, with seconds or not, or how long ago, such as 7d.\n"
+    "DATE is YYYY-MM-DD, as it begins, or YYYY-MM-DDTHH:MM, in UTC. WHEN is\n"
+    "a DATE that has been, with seconds or not, or how long ago, such as\n"
+    "7d.\n"
     "\n"
     "Without a command, commands are read from standard input, one a line; a\n"
     "line that begins with # is a comment. With --strict the first failure\n"
@@ -219,13 +220,13 @@ static const char notes[] =
     "\n"
     "A FILE that is - is standard input.\n"
     "\n"
-    "Exit status: 0 done or permitted, 1 refused by check, a test failed, plan\n"
-    "found something to do, or the audit is not intact, 64 usage, 65 bad name,\n"
-    "address, domain, date or file, 66 the audit does not reach back that far,\n"
-    "67 no such user, address or domain, 71 system error, 73 already there,\n"
-    "75 database unavailable or changed meanwhile, 77 not allowed,\n"
-    "78 configuration. Commands read from standard input change it only with\n"
-    "--strict: else it is 0 at the end of the input.\n";
+    "Exit status: 0 done or permitted, 1 refused by check, a test failed,\n"
+    "plan found something to do, or the audit is not intact, 64 usage, 65 bad\n"
+    "name, address, domain, date or file, 66 the audit does not reach back\n"
+    "that far, 67 no such user, address or domain, 71 system error, 73\n"
+    "already there, 75 database unavailable or changed meanwhile, 77 not\n"
+    "allowed, 78 configuration. Commands read from standard input change it\n"
+    "only with --strict: else it is 0 at the end of the input.\n";
 
 static json_t *
 help_json(const struct arguments *arguments, size_t like)

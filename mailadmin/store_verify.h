@@ -3,9 +3,9 @@
 #define MAILADMIN_STORE_VERIFY_H
 
 /*
- * Whether the audit is as it was written. The hashes are computed by statements
- * of this program, over functions of PostgreSQL's own: nothing that the owner
- * of the tables may replace has a say in them.
+ * Whether the audit is as it was written. The hashes are computed by
+ * statements of this program, over functions of PostgreSQL's own: nothing that
+ * the owner of the tables may replace has a say in them.
  */
 
 #include <stddef.h>

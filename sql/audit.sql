@@ -2,9 +2,10 @@
 -- The chain of the audit and what can be had from it; run again at each
 -- upgrade. 003-audit.sql has the form of what is hashed.
 --
--- A transaction chains the rows that it wrote at its end, under the lock of the
--- counter's row, where transactions pass one by one anyway. What takes time, a
--- hash for each row, is done before that lock is taken.
+-- A transaction chains the rows that it wrote at its end, under the lock of
+-- the counter's row, where transactions pass one by one anyway. What takes
+-- time, a hash for each row, is done before that lock is taken, for the first
+-- ten links: as many as a loop fetches before it begins.
 
 -- Each row with its link and the moment from which on it counts: that at which
 -- its transaction came to its end, the same for all rows of one. In the order
