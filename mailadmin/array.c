@@ -19,9 +19,10 @@ array_make(size_t count, array_text_fn *fn, const void *context)
 
         size += text == NULL ? 5 : 2 * strlen(text) + 3;
     }
-    array = at = malloc(size);
+    array = malloc(size);
     if (array == NULL)
         return NULL;
+    at = array;
     *at++ = '{';
     for (i = 0; i < count; i++) {
         const char *text = fn(context, i);

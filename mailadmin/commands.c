@@ -111,6 +111,30 @@ static const struct command commands[] = {
      "check each line of FILE, such as \"shop may sale@example.com\", against "
      "the database or a text that export wrote",
      command_test, false, GRAMMAR_NO_CHANGE},
+    {"learn [--since TIME] [--domain-threshold N] [--suspicious] [--apply]",
+     "propose grants that would have permitted what was observed, or make "
+     "them",
+     command_learn, false, GRAMMAR_NO_CHANGE},
+    {"unused [--since TIME]", "list grants that nothing has used",
+     command_unused, false, GRAMMAR_NO_CHANGE},
+    {"impact revoke address ADDRESS from USER [--since TIME]",
+     "list what was observed and would be refused without the grant",
+     command_impact_address, false, GRAMMAR_NO_CHANGE},
+    {"impact revoke domain DOMAIN from USER [--since TIME]",
+     "list what was observed and would be refused without the grant",
+     command_impact_domain, false, GRAMMAR_NO_CHANGE},
+    {"impact del user USER [--since TIME]",
+     "list what was observed and would be refused without the user",
+     command_impact_user, false, GRAMMAR_NO_CHANGE},
+    {"impact del address ADDRESS [--since TIME]",
+     "list what was observed and would be refused without the address",
+     command_impact_address, false, GRAMMAR_NO_CHANGE},
+    {"impact del domain DOMAIN [--since TIME]",
+     "list what was observed and would be refused without the domain",
+     command_impact_domain, false, GRAMMAR_NO_CHANGE},
+    {"impact disable user USER [--since TIME]",
+     "list what was observed and would be refused were the user disabled",
+     command_impact_user, false, GRAMMAR_NO_CHANGE},
     {"schema init [--demo]",
      "make the tables in an empty database; --demo adds a user demo",
      command_schema_init, false, GRAMMAR_NO_CHANGE},
@@ -220,13 +244,14 @@ static const char notes[] =
     "\n"
     "A FILE that is - is standard input.\n"
     "\n"
-    "Exit status: 0 done or permitted, 1 refused by check, a test failed,\n"
-    "plan found something to do, or the audit is not intact, 64 usage, 65 bad\n"
-    "name, address, domain, date or file, 66 the audit does not reach back\n"
-    "that far, 67 no such user, address or domain, 71 system error, 73\n"
-    "already there, 75 database unavailable or changed meanwhile, 77 not\n"
-    "allowed, 78 configuration. Commands read from standard input change it\n"
-    "only with --strict: else it is 0 at the end of the input.\n";
+    "Exit status: 0 done or permitted, 1 refused by check, or would be by\n"
+    "impact, a test failed, plan found something to do, or the audit is not\n"
+    "intact, 64 usage, 65 bad name, address, domain, date or file, 66 the\n"
+    "audit does not reach back that far, 67 no such user, address or domain,\n"
+    "71 system error, 73 already there, 75 database unavailable or changed\n"
+    "meanwhile, 77 not allowed, 78 configuration. Commands read from standard\n"
+    "input change it only with --strict: else it is 0 at the end of the\n"
+    "input.\n";
 
 static json_t *
 help_json(const struct arguments *arguments, size_t like)

@@ -290,10 +290,11 @@ change_json(const struct plan_change *change, bool secrets)
     static const char *const kinds[] = {"user", "address", "domain", "grant",
                                         "grant"};
     const struct state_item *before = change->before, *after = change->after;
+    const struct state_item *object = after != NULL ? after : before;
 
     return json_pack(
         "{s:s, s:s, s:b, s:o, s:o}", "change", operations[change->operation],
-        "object", kinds[after != NULL ? after->kind : before->kind],
+        "object", kinds[object->kind],
         "secret_changed", secrets && changes_secrets(change), "before",
         before != NULL ? plan_item_json(before, false) : json_null(), "after",
         after != NULL ? plan_item_json(after, false) : json_null());

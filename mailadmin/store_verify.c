@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What is hashed is defined in sql/003-audit.sql, and computed here once more.
+ * What is hashed is defined in sql/004-audit.sql, and computed here once more.
  * All checks see one snapshot, in which each transaction is whole.
  */
 #include "config.h"

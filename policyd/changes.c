@@ -314,13 +314,15 @@ on_input(void *context)
         else
             take_result(changes, result);
     }
-    if (PQstatus(pq) == CONNECTION_BAD) {
-        disconnect(changes, "connection lost");
-        return;
-    }
     while ((notify = PQnotifies(pq)) != NULL) {
         on_notification(changes, notify->extra);
         PQfreemem(notify);
+    }
+    /* Any of these may have closed the socket, whose number is not to be
+     * watched any longer: it will be another's. */
+    if (PQstatus(pq) == CONNECTION_BAD) {
+        disconnect(changes, "connection lost");
+        return;
     }
     if (answered) {
         changes->asking = false;

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- The chain of the audit and what can be had from it; run again at each
--- upgrade. 003-audit.sql has the form of what is hashed.
+-- upgrade. 004-audit.sql has the form of what is hashed.
 --
 -- A transaction chains the rows that it wrote at its end, under the lock of
 -- the counter's row, where transactions pass one by one anyway. What takes

@@ -13,6 +13,7 @@ package Emailing::Proxy;
 #   truncate (the next answer is cut short and the connection closed)
 #   half-open (the server's side is closed and the client not told)
 #   garble (bytes of answers change)
+#   spoil (each client is sent, once, what no server sends; then as pass)
 #
 #   my $proxy = Emailing::Proxy->new("$dir/.s.PGSQL.5432");
 #   $proxy->mode('hole');             # for all connections
@@ -141,10 +142,18 @@ sub _obey {
         my $now = _mode($pair);
         _end($pair, $now eq 'reset') if $now eq 'reset' || $now eq 'refuse';
         _close_server($pair) if $now eq 'half-open';
+        _spoil($pair) if $now eq 'spoil';
         # What was lost in the hole stays lost; the stream is of no use.
         _end($pair) if $pair->{lost} && $now !~ /^(?:hole|hole-down)$/;
     }
     return 0;
+}
+
+# A message that cannot be, as if from the server, for one that asked nothing.
+sub _spoil {
+    my ($pair) = @_;
+    push @{ $pair->{down} }, [0, pack 'a N', 'A', 2] if $pair->{client};
+    return;
 }
 
 sub _close_listener {

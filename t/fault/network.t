@@ -11,6 +11,7 @@ use FindBin;
 use lib "$FindBin::Bin/..";
 
 use Test::More;
+use Time::HiRes qw(sleep);
 
 use Emailing::Case qw(case);
 use Emailing::Daemon::Database ();
@@ -34,6 +35,23 @@ for my $case ([hole => 0], ['hole-down' => 0], [refuse => 0], [reset => 0],
     $proxy->mode('pass');
     $outage->after($mode);
 }
+
+# What arrives while nothing was asked, and makes libpq close by itself: the
+# number of its descriptor is then another's, at once.
+my @wrong;
+for my $round (1 .. 5) {
+    ok $d->ready, 'changes are followed';
+    $proxy->mode('spoil', 'listen');
+    $proxy->mode('pass');
+    for (1 .. 20) {
+        my $action = eval { $d->socket->policy({ sasl_username => 'test1',
+            sender => 'a@d.example' }) } // "closed $@";
+        push @wrong, $action if $action ne 'DUNNO';
+        sleep 0.02;
+    }
+}
+is_deeply \@wrong, [], 'spoilt while idle: those who connect are served';
+$outage->after('spoilt while idle');
 
 is $d->count('db: gone') - $d->count('db: back'), 0,
     'it was gone as often as it was back';

@@ -103,7 +103,7 @@ END $$;
 END
     . slurp('triggers.sql') . 'COMMIT;', db => 'second', user => 'owner');
 is_deeply [split /\n/, admin('second', 'schema status')->{out}],
-    ['schema version: 2', 'wanted: 3', 'role emailing_policyd: yes',
+    ['schema version: 2', 'wanted: 4', 'role emailing_policyd: yes',
         'role emailing_mailadmin: yes'], 'version 2';
 
 # What the tables hold, as everything() will say it: the program of today

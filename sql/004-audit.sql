@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Version 3: the audit is chained by hash, and reaches back to a baseline, so
+-- Version 4: the audit is chained by hash, and reaches back to a baseline, so
 -- that the permissions of a moment can be had from it alone.
 --
 -- What is hashed is defined here and never again: what was hashed once stays
@@ -274,4 +274,4 @@ CREATE INDEX emailing_audit_chain_at ON public.emailing_audit_chain (at);
 CREATE INDEX emailing_audit_chain_rows
     ON public.emailing_audit_chain (xact, (first >> 13));
 
-INSERT INTO public.emailing_schema (version) VALUES (3);
+INSERT INTO public.emailing_schema (version) VALUES (4);
