@@ -145,6 +145,15 @@ then_sql("UPDATE emailing_users SET enabled = true WHERE name = 'a'");
 waitpid $pid, 0;
 push @moments, [moment('second'), everything('second')];
 
+# From version 3, which came in between.
+$pg->psql('CREATE DATABASE third TEMPLATE second', db => 'postgres');
+$pg->psql('BEGIN;' . slurp('003-usage.sql') . slurp('usage.sql') . 'COMMIT;',
+    db => 'third', user => 'owner');
+is admin('third', 'schema upgrade')->{status}, 0, 'version 3 upgraded';
+intact('third');
+is everything('third', "--at $moments[3][0]") =~ s/^  Disabled\n//mgr,
+    $moments[3][1], 'and what was before';
+
 my $audit = $pg->psql('SELECT count(*) FROM emailing_audit', db => 'second');
 my $r = admin('second', 'schema upgrade');
 is_deeply [@$r{qw(status err)}], [0, ''], 'version 2 upgraded';
