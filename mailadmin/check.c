@@ -19,8 +19,10 @@
 #include "mailadmin/input.h"
 #include "mailadmin/logline.h"
 #include "mailadmin/output.h"
+#include "mailadmin/past.h"
 #include "mailadmin/session.h"
 #include "mailadmin/store.h"
+#include "mailadmin/store_at.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +40,7 @@ struct question {
     struct decide_verdict verdict;
     struct store_sender sender;
     const struct logline *line; /* that it is about, or NULL */
+    const struct past *at;      /* likewise; NULL: now */
     int64_t now;
 };
 
@@ -85,7 +88,8 @@ prepare(struct session *session, struct question *question,
     struct store_sender *asked = &question->sender;
 
     question->options = conf_decide_options(session->conf);
-    question->now = (int64_t) time(NULL);
+    question->now = question->at != NULL ? question->at->micros / 1000000
+                                         : (int64_t) time(NULL);
     question->request.protocol_state = (struct decide_text){"RCPT", 4};
     question->request.sasl_method = (struct decide_text){"PLAIN", 5};
     question->request.sasl_username =
@@ -141,6 +145,8 @@ print_json(struct session *session, const struct question *question,
             json_pack("{s:s, s:s?}", "verdict", question->line->verdict,
                       "ref",
                       question->line->ref[0] ? question->line->ref : NULL));
+    if (question->at != NULL && object != NULL)
+        json_object_set_new(object, "at", json_string(question->at->text));
     return session_json(session, object);
 }
 
@@ -178,6 +184,8 @@ print_text(const struct question *question, const struct advice *advice)
         print_line("the log says", question->line->verdict);
         print_line("user", question->name.text);
     }
+    if (question->at != NULL)
+        print_line("at", question->at->text);
     if (question->verdict.sender.len > 0
         && (!permitted || question->line != NULL || !as_typed(question)))
         print_line("sender", question->verdict.sender.text);
@@ -224,11 +232,31 @@ explain_all(struct session *session, struct question *question,
                                                  : STATUS_REFUSED;
 }
 
+/* What was is explained, and no longer to be mended. */
+static enum status
+explain_past(struct session *session, struct question *question,
+             const struct record *record)
+{
+    struct explain explained;
+    struct advice advice;
+    enum status status = STATUS_OK;
+
+    explain(&question->verdict, record, question->now, &explained);
+    advice_begin(&advice, &question->verdict, &explained, &question->options);
+    if (session->json)
+        status = print_json(session, question, &explained, &advice);
+    else
+        print_text(question, &advice);
+    if (status != STATUS_OK || question->verdict.action == DECIDE_PERMIT)
+        return status;
+    return STATUS_REFUSED;
+}
+
 static enum status
 check(struct session *session, const char *user, const char *sender,
-      const struct logline *line)
+      const struct logline *line, const struct past *at)
 {
-    struct question question = {.line = line};
+    struct question question = {.line = line, .at = at};
     struct record *record;
     const char *error;
     PGresult *row;
@@ -237,13 +265,16 @@ check(struct session *session, const char *user, const char *sender,
     if (!session_name(session, user, &question.name))
         return STATUS_DATA;
     prepare(session, &question, strcmp(sender, "<>") == 0 ? "" : sender);
-    status = store_lookup(session->db, &question.sender, &row);
+    status = at != NULL ? store_lookup_at(session->db, question.name.text,
+                                          at->micros, &row)
+                        : store_lookup(session->db, &question.sender, &row);
     if (status != STATUS_OK)
         return session_db(session, status);
     record = make_record(row, false, &error);
     if (record != NULL) {
         ask(&question, record);
-        status = explain_all(session, &question, row, record);
+        status = at != NULL ? explain_past(session, &question, record)
+                            : explain_all(session, &question, row, record);
     } else if (error != NULL) {
         status = session_say(session, STATUS_SYSTEM, "user %s: %s",
                              question.name.text, error);
@@ -260,7 +291,12 @@ check(struct session *session, const char *user, const char *sender,
 enum status
 command_check(struct session *session, const struct arguments *arguments)
 {
-    return check(session, arguments->value[0], arguments->value[1], NULL);
+    struct past at;
+
+    if (!past_option(session, arguments, "--at", &at))
+        return STATUS_DATA;
+    return check(session, arguments->value[0], arguments->value[1], NULL,
+                 at.given ? &at : NULL);
 }
 
 /* A login has no sender to check: what is known of its user says enough. */
@@ -317,7 +353,7 @@ check_line(struct session *session, const char *text)
                            line.verdict);
     if (line.login)
         return explain_login(session, &line);
-    return check(session, line.user, line.sender, &line);
+    return check(session, line.user, line.sender, &line, NULL);
 }
 
 /* The words of a line, as one again; newly allocated. */

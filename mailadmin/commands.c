@@ -50,11 +50,14 @@ static const struct command commands[] = {
     {"list grants [PATTERN] [--expired]",
      "list who may send as what, or what has ended", command_list_grants,
      false, GRAMMAR_NO_CHANGE},
-    {"show user USER", "show what a user was granted", command_show_user,
-     false, GRAMMAR_NO_CHANGE},
-    {"show address ADDRESS", "show who was granted an address",
+    {"show user USER [--at WHEN]",
+     "show what a user was granted, now or at a moment that has been",
+     command_show_user, false, GRAMMAR_NO_CHANGE},
+    {"show address ADDRESS [--at WHEN]",
+     "show who was granted an address; with --at also who might send as it by "
+     "a domain",
      command_show_address, false, GRAMMAR_NO_CHANGE},
-    {"show domain DOMAIN", "show who was granted a domain",
+    {"show domain DOMAIN [--at WHEN]", "show who was granted a domain",
      command_show_domain, false, GRAMMAR_NO_CHANGE},
     {"passwd USER [--generate] [--overlap TIME]",
      "set a password; asks for it, or makes and prints one; the old one stays "
@@ -71,9 +74,29 @@ static const struct command commands[] = {
      "explain a refusal by its reference, from the line that has it or from "
      "a log on standard input",
      command_check_ref, false, GRAMMAR_NO_CHANGE},
-    {"check USER SENDER",
-     "say whether a user may send as SENDER, why, and what would permit it",
+    {"check USER SENDER [--at WHEN]",
+     "say whether a user may send as SENDER, why, and what would permit it; "
+     "with --at whether he might then",
      command_check, false, GRAMMAR_NO_CHANGE},
+    {"audit [--since WHEN] [--until WHEN]",
+     "say who changed what and when, raw SQL included", command_audit, false,
+     GRAMMAR_NO_CHANGE},
+    {"audit user USER [--since WHEN] [--until WHEN]",
+     "the same of a user and his grants, under all names he had",
+     command_audit_user, false, GRAMMAR_NO_CHANGE},
+    {"audit address ADDRESS [--since WHEN] [--until WHEN]",
+     "the same of an address and its grants", command_audit_address, false,
+     GRAMMAR_NO_CHANGE},
+    {"audit domain DOMAIN [--since WHEN] [--until WHEN]",
+     "the same of a domain and its grants", command_audit_domain, false,
+     GRAMMAR_NO_CHANGE},
+    {"audit verify [--head HEAD]",
+     "look whether the audit is as it was written, and print its head, to be "
+     "noted elsewhere; with --head whether a head noted before is in it",
+     command_audit_verify, false, GRAMMAR_NO_CHANGE},
+    {"audit prune --before WHEN",
+     "forget what led to the permissions of that moment",
+     command_audit_prune, false, GRAMMAR_NO_CHANGE},
     {"export [--with-secrets]",
      "write users, addresses, domains and grants as a text for plan, apply "
      "and test, with stored passwords or without",
@@ -209,7 +232,9 @@ commands_begin(const char *line)
 static const char notes[] =
     "\n"
     "PATTERN is a name in which * stands for anything and ? for a letter. A\n"
-    "DATE is YYYY-MM-DD, as it begins, or YYYY-MM-DDTHH:MM, in UTC.\n"
+    "DATE is YYYY-MM-DD, as it begins, or YYYY-MM-DDTHH:MM, in UTC. WHEN is\n"
+    "a DATE that has been, with seconds or not, or how long ago, such as\n"
+    "7d.\n"
     "\n"
     "Without a command, commands are read from standard input, one a line; a\n"
     "line that begins with # is a comment. With --strict the first failure\n"
@@ -220,12 +245,13 @@ static const char notes[] =
     "A FILE that is - is standard input.\n"
     "\n"
     "Exit status: 0 done or permitted, 1 refused by check, or would be by\n"
-    "impact, a test failed, or plan found something to do, 64 usage, 65 bad\n"
-    "name, address, domain or file, 67 no such user, address or domain,\n"
+    "impact, a test failed, plan found something to do, or the audit is not\n"
+    "intact, 64 usage, 65 bad name, address, domain, date or file, 66 the\n"
+    "audit does not reach back that far, 67 no such user, address or domain,\n"
     "71 system error, 73 already there, 75 database unavailable or changed\n"
-    "meanwhile, 77 not allowed,\n"
-    "78 configuration. Commands read from standard input change it only with\n"
-    "--strict: else it is 0 at the end of the input.\n";
+    "meanwhile, 77 not allowed, 78 configuration. Commands read from standard\n"
+    "input change it only with --strict: else it is 0 at the end of the\n"
+    "input.\n";
 
 static json_t *
 help_json(const struct arguments *arguments, size_t like)

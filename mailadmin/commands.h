@@ -56,6 +56,17 @@ enum status command_check(struct session *, const struct arguments *);
 enum status command_check_log(struct session *, const struct arguments *);
 enum status command_check_ref(struct session *, const struct arguments *);
 
+/* Of audit.c */
+enum status command_audit(struct session *, const struct arguments *);
+enum status command_audit_user(struct session *, const struct arguments *);
+enum status command_audit_address(struct session *,
+                                  const struct arguments *);
+enum status command_audit_domain(struct session *, const struct arguments *);
+
+/* Of audit_verify.c */
+enum status command_audit_verify(struct session *, const struct arguments *);
+enum status command_audit_prune(struct session *, const struct arguments *);
+
 /* Of apply.c */
 enum status command_export(struct session *, const struct arguments *);
 enum status command_plan(struct session *, const struct arguments *);

@@ -67,8 +67,20 @@ moment_format(int64_t second, char text_r[static MOMENT_SIZE])
         snprintf(text_r, MOMENT_SIZE, "second %lld", (long long) second);
 }
 
-bool
-moment_parse_span(const char *text, int64_t *seconds_r)
+void
+moment_format_exact(int64_t micros, char text_r[static MOMENT_SIZE])
+{
+    size_t len;
+
+    moment_format(micros / 1000000, text_r);
+    len = strlen(text_r);
+    if (micros % 1000000 != 0 && text_r[len - 1] == 'Z')
+        snprintf(text_r + len - 1, MOMENT_SIZE - len + 1, ".%06dZ",
+                 (int) (micros % 1000000));
+}
+
+static bool
+parse_span(const char *text, int64_t *seconds_r)
 {
     static const char units[] = "smhdw";
     static const int64_t seconds[] = {1, 60, 3600, 86400, 7 * 86400};
@@ -82,5 +94,56 @@ moment_parse_span(const char *text, int64_t *seconds_r)
     if (unit == NULL)
         return false;
     *seconds_r = number(text, digits) * seconds[unit - units];
-    return *seconds_r >= 1 && *seconds_r <= 366 * (int64_t) 86400;
+    return *seconds_r >= 1;
+}
+
+bool
+moment_parse_span(const char *text, int64_t *seconds_r)
+{
+    return parse_span(text, seconds_r)
+           && *seconds_r <= 366 * (int64_t) 86400;
+}
+
+/* Cuts the fraction off, which stands behind the seconds and before a Z or the
+ * end. Its microseconds, or -1 when it is none. */
+static int
+cut_fraction(char *text)
+{
+    char *dot = strchr(text, '.');
+    size_t digits, i;
+    int micros = 0;
+
+    if (dot == NULL)
+        return 0;
+    digits = strspn(dot + 1, "0123456789");
+    if (dot - text != sizeof("0000-00-00T00:00:00") - 1 || digits == 0
+        || digits > 6)
+        return -1;
+    for (i = 0; i < 6; i++)
+        micros = micros * 10 + (i < digits ? dot[1 + i] - '0' : 0);
+    memmove(dot, dot + 1 + digits, strlen(dot + 1 + digits) + 1);
+    return micros;
+}
+
+bool
+moment_parse_past(const char *text, int64_t now, int64_t *micros_r)
+{
+    char copy[MOMENT_SIZE];
+    int64_t second;
+    int fraction;
+
+    if (parse_span(text, &second)) {
+        *micros_r = (now - second) * 1000000;
+        return *micros_r >= 0;
+    }
+    if (strlen(text) >= sizeof(copy))
+        return false;
+    strcpy(copy, text);
+    if (strlen(copy) > 10 && copy[10] == ' ')
+        copy[10] = 'T';
+    fraction = cut_fraction(copy);
+    if (fraction < 0 || !moment_parse(copy, &second))
+        return false;
+    *micros_r = second * 1000000 + fraction;
+    return true;
 }

@@ -51,8 +51,8 @@ is_harmful(uint32_t code)
            || code == 0x61c || (code >= 0xe0000 && code <= 0xe0fff);
 }
 
-void
-output_text(FILE *file, const char *text)
+static void
+escape(FILE *file, const char *text, bool blanks)
 {
     const unsigned char *next = (const unsigned char *) text;
 
@@ -60,7 +60,7 @@ output_text(FILE *file, const char *text)
         uint32_t code;
         size_t len = decode(next, &code), i;
 
-        if (len > 0 && !is_harmful(code)) {
+        if (len > 0 && !is_harmful(code) && !(blanks && code == ' ')) {
             fwrite(next, 1, len, file);
         } else {
             if (len == 0)
@@ -70,6 +70,18 @@ output_text(FILE *file, const char *text)
         }
         next += len;
     }
+}
+
+void
+output_text(FILE *file, const char *text)
+{
+    escape(file, text, false);
+}
+
+void
+output_name(FILE *file, const char *text)
+{
+    escape(file, text, true);
 }
 
 size_t

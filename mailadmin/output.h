@@ -18,6 +18,10 @@
 /* Writes text escaped. */
 void output_text(FILE *file, const char *text);
 
+/* The same with blanks escaped, too: what is one word, and can pass for no
+ * more. */
+void output_name(FILE *file, const char *text);
+
 /* Columns of the terminal that file is, 0 when it is none. */
 size_t output_width(FILE *file);
 

@@ -8,9 +8,11 @@
  */
 enum status {
     STATUS_OK = 0,
-    STATUS_REFUSED = 1,      /* by check or test; or plan has work */
+    STATUS_REFUSED = 1,      /* by check or test; plan has work; the audit is
+                                not intact */
     STATUS_USAGE = 64,
     STATUS_DATA = 65,        /* a name, address or file that is none */
+    STATUS_NOT_KEPT = 66,    /* the audit does not reach back that far */
     STATUS_UNKNOWN = 67,     /* no such user, address or domain */
     STATUS_SYSTEM = 71,      /* out of memory and the like */
     STATUS_EXISTS = 73,

@@ -27,7 +27,8 @@ END $$;
 REVOKE ALL ON
     public.emailing_users, public.emailing_addresses, public.emailing_domains,
     public.emailing_users_addresses, public.emailing_users_domains,
-    public.emailing_audit, public.emailing_changes, public.emailing_mock,
+    public.emailing_audit, public.emailing_audit_chain,
+    public.emailing_history, public.emailing_changes, public.emailing_mock,
     public.emailing_schema, public.emailing_usage, public.emailing_observed,
     public.emailing_observed_users, public.emailing_used
     FROM PUBLIC, emailing_policyd, emailing_mailadmin;
@@ -48,11 +49,13 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON
     public.emailing_users_addresses, public.emailing_users_domains
     TO emailing_mailadmin;
 GRANT SELECT ON
-    public.emailing_audit, public.emailing_changes, public.emailing_schema,
+    public.emailing_audit, public.emailing_audit_chain,
+    public.emailing_history, public.emailing_changes, public.emailing_schema,
     public.emailing_usage, public.emailing_observed, public.emailing_used
     TO emailing_mailadmin;
 GRANT EXECUTE ON FUNCTION
     public.emailing_lookup(text),
     public.emailing_lookup_sender(text, text, text, text),
-    public.emailing_counter()
+    public.emailing_counter(),
+    public.emailing_state(bigint)
     TO emailing_mailadmin;

@@ -4,49 +4,24 @@
 -- The triggers on the five tables run once a statement and only write audit
 -- rows, which lock nothing that others want. The counter is one row that all
 -- want: it is bumped at the end of the transaction, by the deferred trigger on
--- the audit table, and once. Bumped earlier it makes deadlocks, and one open
--- transaction stops every other administrator.
+-- the audit table (audit.sql), and once. Bumped earlier it makes deadlocks, and
+-- one open transaction stops every other administrator.
 --
--- notify is set on the first row of a statement: the users concerned, or '*'
--- for everything when they are more than 100. What concerns nobody (an address
--- that nobody has yet) is audited only.
+-- notify is set on the first row of a statement, and what is set there runs
+-- that trigger: the users concerned, '*' for everything when they are more than
+-- 100, or none. What concerns nobody (an address that nobody has yet) is
+-- audited only.
 --
 -- The functions run as the owner of the tables, since those who change
 -- permissions may not touch the audit. All are ENABLE ALWAYS: a restore with
 -- triggers disabled, or logical replication, changes permissions too.
 
-CREATE OR REPLACE FUNCTION public.emailing_notify()
-RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    number bigint;
-    name text;
-BEGIN
-    -- The transaction is remembered in the row, where no client can pretend
-    -- that it was bumped already.
-    UPDATE public.emailing_changes c
-       SET counter = c.counter + 1, xact = pg_current_xact_id()
-     WHERE c.one AND c.xact IS DISTINCT FROM pg_current_xact_id();
-    SELECT c.counter INTO number FROM public.emailing_changes c WHERE c.one;
-    IF number IS NULL THEN
-        RAISE 'table emailing_changes is empty'
-            USING HINT = 'Insert its row, with a counter above the last one.';
-    END IF;
-    FOREACH name IN ARRAY new.notify LOOP
-        PERFORM pg_notify('emailing', number || ' ' || name);
-    END LOOP;
-    RETURN NULL;
-END $$;
-
--- The names to notify, '*' for too many, NULL for none.
+-- The names to notify, '*' for too many.
 CREATE OR REPLACE FUNCTION public.emailing_notify_names(names text[])
 RETURNS text[]
 LANGUAGE sql IMMUTABLE
 AS $$
-    SELECT CASE WHEN cardinality(names) > 100 THEN '{*}'
-                ELSE nullif(names, '{}') END
+    SELECT CASE WHEN cardinality(names) > 100 THEN '{*}' ELSE names END
 $$;
 
 -- The operating system user that the client claims to be.
@@ -120,9 +95,10 @@ AS $$
 BEGIN
     IF TG_OP <> 'UPDATE' THEN
         INSERT INTO public.emailing_audit (
-            os_user, object, operation, id_address, address)
+            os_user, object, operation, id_address, address, notify)
         SELECT public.emailing_os_user(), 'address', lower(TG_OP), c.id,
-               c.address
+               c.address, CASE WHEN row_number() OVER () = 1 THEN
+                   '{}'::text[] END
           FROM changed c;
         RETURN NULL;
     END IF;
@@ -159,9 +135,10 @@ AS $$
 BEGIN
     IF TG_OP <> 'UPDATE' THEN
         INSERT INTO public.emailing_audit (
-            os_user, object, operation, id_domain, domain)
+            os_user, object, operation, id_domain, domain, notify)
         SELECT public.emailing_os_user(), 'domain', lower(TG_OP), c.id,
-               c.domain
+               c.domain, CASE WHEN row_number() OVER () = 1 THEN
+                   '{}'::text[] END
           FROM changed c;
         RETURN NULL;
     END IF;
@@ -312,49 +289,49 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     os text := public.emailing_os_user();
-    what text;
+    what text := CASE TG_TABLE_NAME
+                 WHEN 'emailing_users' THEN 'user'
+                 WHEN 'emailing_addresses' THEN 'address'
+                 WHEN 'emailing_domains' THEN 'domain'
+                 WHEN 'emailing_users_addresses' THEN 'user_address'
+                 WHEN 'emailing_users_domains' THEN 'user_domain' END;
 BEGIN
-    CASE TG_TABLE_NAME
-    WHEN 'emailing_users' THEN
-        what := 'user';
+    CASE what
+    WHEN 'user' THEN
         INSERT INTO public.emailing_audit (
             os_user, object, operation, id_user, name, enabled, old_until,
             secret_changed)
         SELECT os, what, 'delete', u.id, u.name, u.enabled, u.old_until,
                u.passwd IS NOT NULL
           FROM public.emailing_users u;
-    WHEN 'emailing_addresses' THEN
-        what := 'address';
+    WHEN 'address' THEN
         INSERT INTO public.emailing_audit (
             os_user, object, operation, id_address, address)
         SELECT os, what, 'delete', a.id, a.address
           FROM public.emailing_addresses a;
-    WHEN 'emailing_domains' THEN
-        what := 'domain';
+    WHEN 'domain' THEN
         INSERT INTO public.emailing_audit (
             os_user, object, operation, id_domain, domain)
         SELECT os, what, 'delete', d.id, d.domain
           FROM public.emailing_domains d;
-    WHEN 'emailing_users_addresses' THEN
-        what := 'user_address';
+    WHEN 'user_address' THEN
         INSERT INTO public.emailing_audit (
             os_user, object, operation, id_user, id_address, name, address,
             expires)
         SELECT os, what, 'delete', g.id_user, g.id_address, u.name, a.address,
                g.expires
           FROM public.emailing_users_addresses g
-          JOIN public.emailing_users u ON u.id = g.id_user
-          JOIN public.emailing_addresses a ON a.id = g.id_address;
-    WHEN 'emailing_users_domains' THEN
-        what := 'user_domain';
+          LEFT JOIN public.emailing_users u ON u.id = g.id_user
+          LEFT JOIN public.emailing_addresses a ON a.id = g.id_address;
+    WHEN 'user_domain' THEN
         INSERT INTO public.emailing_audit (
             os_user, object, operation, id_user, id_domain, name, domain,
             subdomains, expires)
         SELECT os, what, 'delete', g.id_user, g.id_domain, u.name, d.domain,
                g.subdomains, g.expires
           FROM public.emailing_users_domains g
-          JOIN public.emailing_users u ON u.id = g.id_user
-          JOIN public.emailing_domains d ON d.id = g.id_domain;
+          LEFT JOIN public.emailing_users u ON u.id = g.id_user
+          LEFT JOIN public.emailing_domains d ON d.id = g.id_domain;
     END CASE;
     INSERT INTO public.emailing_audit (os_user, object, operation, notify)
         VALUES (os, what, 'truncate', '{*}');
@@ -372,7 +349,6 @@ BEGIN
 END $$;
 
 REVOKE ALL ON FUNCTION
-    public.emailing_notify(),
     public.emailing_notify_names(text[]),
     public.emailing_os_user(),
     public.emailing_audit_users(),

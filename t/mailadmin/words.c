@@ -37,6 +37,42 @@ test_moments(void **state)
 }
 
 static void
+test_past(void **state)
+{
+    static const struct {
+        const char *text;
+        int64_t micros;
+    } good[] = {
+        {"1970-01-02", 86400000000},
+        {"1970-01-02 00:01", 86460000000},
+        {"1970-01-02T00:00:01.5", 86401500000},
+        {"1970-01-02 00:00:01.000001Z", 86401000001},
+        {"1d", 13600000000},
+        {"1s", 99999000000},
+    };
+    static const char *const bad[] = {
+        "", "2026-01-01x10:00", "1970-01-02 00:01.5", "1970-01-02 00:00:01.",
+        "1970-01-02 00:00:01.1234567", "1970-01-02.5", "2d", "0s", "-1d",
+        "1970-01-02  00:01", "now", "1970-01-02 00:00:01.5ZZ",
+        "1970-01-02T00:00:01.5Z and much more than that"};
+    char text[MOMENT_SIZE];
+    int64_t micros;
+    size_t i;
+
+    (void) state;
+    for (i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        assert_true(moment_parse_past(good[i].text, 100000, &micros));
+        assert_int_equal(micros, good[i].micros);
+    }
+    for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        assert_false(moment_parse_past(bad[i], 100000, &micros));
+    moment_format_exact(86401000001, text);
+    assert_string_equal(text, "1970-01-02T00:00:01.000001Z");
+    assert_true(moment_parse_past(text, 0, &micros));
+    assert_int_equal(micros, 86401000001);
+}
+
+static void
 test_spans(void **state)
 {
     static const char *const bad[] = {"", "h", "24", "0h", "-1h", "1y", "1.5h",
@@ -134,6 +170,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_moments),
+        cmocka_unit_test(test_past),
         cmocka_unit_test(test_spans),
         cmocka_unit_test(test_lines),
         cmocka_unit_test(test_long_values),

@@ -16,8 +16,8 @@ my @permissions = qw(emailing_users emailing_addresses emailing_domains
     emailing_users_addresses emailing_users_domains);
 my @usage = qw(emailing_usage emailing_observed emailing_used);
 my $senders = 'emailing_observed_users';
-my @other = (qw(emailing_audit emailing_changes emailing_mock
-    emailing_schema), @usage, $senders);
+my @other = (qw(emailing_audit emailing_audit_chain emailing_changes
+    emailing_mock emailing_schema), @usage, $senders);
 my %functions = (
     emailing_lookup        => "'demo'",
     emailing_lookup_sender => "'demo', 'a\@demo.com', NULL, 'demo.com'",
@@ -30,7 +30,11 @@ my %functions = (
         "E'1\\taddress\\t1\\t0\\t1\\t1\\t-\\t\\ta\@b.c'",
 );
 my @internal = ("emailing_notify_names('{a}')", 'emailing_os_user()',
-    'emailing_sweep_usage(0)');
+    'emailing_sweep_usage(0)',
+    "emailing_audit_prune('2020-01-01')",
+    "emailing_audit_base(1, now(), 'x', 0)",
+    "emailing_audit_link('x', 1, now(), '1', '{}')",
+    'emailing_audit_digest(NULL)');
 
 sub sql_ok {
     my ($user, $sql) = @_;
@@ -54,6 +58,8 @@ for my $user (qw(stranger emailing_policyd)) {
     sql_denied($user, "UPDATE emailing_users SET passwd = 'x'");
     sql_denied($user, "UPDATE emailing_users_domains SET subdomains = true");
     sql_denied($user, "SELECT $_") for @internal;
+    sql_denied($user, 'SELECT * FROM emailing_history');
+    sql_denied($user, 'SELECT * FROM emailing_state(1)');
 }
 for my $function (sort keys %functions) {
     my $call = "SELECT * FROM public.$function($functions{$function})";
@@ -78,6 +84,23 @@ sql_denied($user, 'DELETE FROM emailing_audit');
 sql_denied($user, 'UPDATE emailing_audit SET db_user = NULL');
 sql_denied($user, "INSERT INTO emailing_audit (object, operation) "
     . "VALUES ('user', 'insert')");
+sql_ok($user, "SELECT * FROM $_")
+    for qw(emailing_audit_chain emailing_history emailing_state(1));
+sql_denied($user, 'TRUNCATE emailing_audit');
+sql_denied($user, 'TRUNCATE emailing_audit_chain');
+sql_denied($user, 'DELETE FROM emailing_audit_chain');
+sql_denied($user, "UPDATE emailing_audit_chain SET hash = 'x'");
+sql_denied($user, 'INSERT INTO emailing_audit_chain DEFAULT VALUES');
+sql_denied($user, "SELECT nextval(pg_get_serial_sequence(
+    'public.emailing_audit', 'id'))");
+sql_denied($user, 'SELECT * FROM emailing_changes FOR UPDATE');
+sql_denied($user, "SELECT $_") for @internal;
+# Who it was cannot be forged: only what the client claims.
+$pg->psql("SET emailing.os_user = 'eve'; SET ROLE emailing_mailadmin;
+    INSERT INTO emailing_users (name) VALUES ('forged')",
+    user => 'emailing_mailadmin');
+is $pg->psql("SELECT db_user, os_user FROM emailing_audit
+    ORDER BY id DESC LIMIT 1"), 'emailing_mailadmin|eve', 'the role that it is';
 for my $table (@usage) {
     sql_ok($user, "SELECT * FROM $table");
     sql_denied($user, "DELETE FROM $table");
@@ -89,7 +112,6 @@ sql_denied($user, "DELETE FROM $senders");
 sql_denied($user, 'UPDATE emailing_usage SET since = now()');
 sql_denied($user, 'UPDATE emailing_observed SET messages = 1');
 sql_denied($user, 'UPDATE emailing_used SET last = now()');
-sql_denied($user, "SELECT $_") for @internal;
 sql_denied($user, 'UPDATE emailing_changes SET counter = 1');
 sql_denied($user, 'SELECT * FROM emailing_mock');
 sql_denied($user, 'DELETE FROM emailing_schema');
