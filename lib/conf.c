@@ -94,6 +94,8 @@ static const struct option options[] = {
     CHOICE("null_sender", "reject", BOTH, true, permit_null_sender,
            null_sender_choices),
     TEXT("recipient_delimiter", "", BOTH, true, recipient_delimiter),
+    YESNO("enforce", "yes", CONF_POLICYD, true, enforce),
+    YESNO("record_usage", "yes", CONF_POLICYD, true, record_usage),
     COUNT("cache_bytes", "268435456", CONF_POLICYD, true, cache_bytes, 0,
           1099511627776.0),
     COUNT("cache_ttl", "60", CONF_POLICYD, true, cache_ttl, 1, 86400),
@@ -522,6 +524,7 @@ conf_decide_options(const struct conf *conf)
         .reject_unauthenticated = conf->reject_unauthenticated,
         .permit_null_sender = conf->permit_null_sender,
         .recipient_delimiter = conf->recipient_delimiter,
+        .observe = !conf->enforce,
     };
 
     return decide_options;

@@ -38,6 +38,8 @@ struct conf {
     char *recipient_delimiter;
     bool reject_unauthenticated;
     bool permit_null_sender;
+    bool enforce;
+    bool record_usage;
     uint64_t cache_bytes;
     unsigned int cache_ttl; /* seconds */
     unsigned int max_stale; /* seconds */

@@ -235,6 +235,20 @@ decide(const struct decide_options *options,
     decide_asked(options, request, facts, now, verdict_r);
 }
 
+/*
+ * Whether it is refused for want of a grant and nothing else. Not so % ! @ "
+ * below a granted domain: that is refused for its form, which no grant of a
+ * domain would cover.
+ */
+static bool
+lacks_grant(const struct decide_verdict *verdict)
+{
+    return verdict->action == DECIDE_REJECT
+           && (verdict->reason == DECIDE_NULL_SENDER
+               || verdict->reason == DECIDE_EXPIRED
+               || verdict->reason == DECIDE_NOT_GRANTED);
+}
+
 void
 decide_asked(const struct decide_options *options,
              const struct decide_request *request,
@@ -259,6 +273,8 @@ decide_asked(const struct decide_options *options,
     /* A stale record may have missed a grant, so it never refuses. */
     if (facts->stale && verdict->action != DECIDE_PERMIT)
         conclude(verdict, DECIDE_DEFER, DECIDE_STALE);
+    else if (options->observe && lacks_grant(verdict))
+        verdict->action = DECIDE_OBSERVE;
 }
 
 /* name: the user's, printable and at most 128 bytes. */
@@ -303,6 +319,7 @@ decide_reply(const struct decide_verdict *verdict,
 
     switch (verdict->action) {
     case DECIDE_PERMIT:
+    case DECIDE_OBSERVE:
         memcpy(reply_r, DECIDE_PERMIT_WORD, sizeof(DECIDE_PERMIT_WORD));
         return;
     case DECIDE_REJECT:
@@ -322,6 +339,8 @@ decide_action_name(enum decide_action action)
     switch (action) {
     case DECIDE_PERMIT:
         return "permit";
+    case DECIDE_OBSERVE:
+        return "observe";
     case DECIDE_REJECT:
         return "reject";
     case DECIDE_DEFER:

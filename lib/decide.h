@@ -9,7 +9,8 @@
  * decide() and nothing else decides.
  *
  * Everything that is not positively granted ends in DECIDE_REJECT or
- * DECIDE_DEFER.
+ * DECIDE_DEFER; only where options say that grants are not enforced yet, what
+ * is refused for want of one is DECIDE_OBSERVE.
  */
 
 #include <stdbool.h>
@@ -22,6 +23,7 @@ struct record;
 
 enum decide_action {
     DECIDE_PERMIT,
+    DECIDE_OBSERVE, /* not granted, and let pass all the same */
     DECIDE_REJECT, /* 553: for good */
     DECIDE_DEFER,  /* 451: try again */
     DECIDE_ASK     /* the record of verdict->user is needed to tell */
@@ -51,6 +53,7 @@ struct decide_options {
     bool reject_unauthenticated;
     bool permit_null_sender;
     const char *recipient_delimiter; /* "" for none */
+    bool observe; /* what is not granted is DECIDE_OBSERVE */
 };
 
 struct decide_text {
@@ -113,7 +116,7 @@ void decide_reply(const struct decide_verdict *verdict,
                   const struct decide_text *user,
                   char reply_r[static DECIDE_REPLY_MAX]);
 
-/* "permit", "reject", "defer"; the reason as the log and the metrics name it.
+/* "permit", "observe", "reject", "defer"; the reason as the log and the metrics name it.
  * Never NULL. */
 const char *decide_action_name(enum decide_action action);
 const char *decide_reason_name(enum decide_reason reason);

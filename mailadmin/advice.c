@@ -3,6 +3,7 @@
 
 #include "mailadmin/advice.h"
 
+#include "mailadmin/quote.h"
 #include "mailadmin/store.h"
 
 #include <stdarg.h>
@@ -138,28 +139,6 @@ say_holders(struct advice *advice, const struct decide_verdict *verdict,
     snprintf(text + used, size - used, ", not %s", verdict->user.text);
 }
 
-/* Appends a word as a shell has to be given it. */
-static void
-append_word(char *command, size_t size, const char *word)
-{
-    static const char plain[] =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-        "@%+=:,./_-";
-    bool quoted = strspn(word, plain) != strlen(word);
-    size_t used = strlen(command);
-
-    used += (size_t) snprintf(command + used, size - used, " %s",
-                              quoted ? "'" : "");
-    for (; *word != '\0' && used + 8 < size; word++) {
-        if (*word == '\'')
-            used += (size_t) snprintf(command + used, size - used, "'\\''");
-        else
-            command[used++] = *word;
-        command[used] = '\0';
-    }
-    snprintf(command + used, size - used, "%s", quoted ? "'" : "");
-}
-
 /* Adds a command of the words up to NULL. */
 static void
 add_command(struct advice *advice, ...)
@@ -174,7 +153,7 @@ add_command(struct advice *advice, ...)
     snprintf(command, ADVICE_TEXT, "mailadmin");
     va_start(words, advice);
     while ((word = va_arg(words, const char *)) != NULL)
-        append_word(command, ADVICE_TEXT, word);
+        quote_append(command, ADVICE_TEXT, word);
     va_end(words);
 }
 

@@ -88,6 +88,30 @@ static const struct command commands[] = {
      "check each line of FILE, such as \"shop may sale@example.com\", against "
      "the database or a text that export wrote",
      command_test, false, GRAMMAR_NO_CHANGE},
+    {"learn [--since TIME] [--domain-threshold N] [--suspicious] [--apply]",
+     "propose grants that would have permitted what was observed, or make "
+     "them",
+     command_learn, false, GRAMMAR_NO_CHANGE},
+    {"unused [--since TIME]", "list grants that nothing has used",
+     command_unused, false, GRAMMAR_NO_CHANGE},
+    {"impact revoke address ADDRESS from USER [--since TIME]",
+     "list what was observed and would be refused without the grant",
+     command_impact_address, false, GRAMMAR_NO_CHANGE},
+    {"impact revoke domain DOMAIN from USER [--since TIME]",
+     "list what was observed and would be refused without the grant",
+     command_impact_domain, false, GRAMMAR_NO_CHANGE},
+    {"impact del user USER [--since TIME]",
+     "list what was observed and would be refused without the user",
+     command_impact_user, false, GRAMMAR_NO_CHANGE},
+    {"impact del address ADDRESS [--since TIME]",
+     "list what was observed and would be refused without the address",
+     command_impact_address, false, GRAMMAR_NO_CHANGE},
+    {"impact del domain DOMAIN [--since TIME]",
+     "list what was observed and would be refused without the domain",
+     command_impact_domain, false, GRAMMAR_NO_CHANGE},
+    {"impact disable user USER [--since TIME]",
+     "list what was observed and would be refused were the user disabled",
+     command_impact_user, false, GRAMMAR_NO_CHANGE},
     {"schema init [--demo]",
      "make the tables in an empty database; --demo adds a user demo",
      command_schema_init, false, GRAMMAR_NO_CHANGE},
@@ -195,10 +219,11 @@ static const char notes[] =
     "\n"
     "A FILE that is - is standard input.\n"
     "\n"
-    "Exit status: 0 done or permitted, 1 refused by check, a test failed, or\n"
-    "plan found something to do, 64 usage, 65 bad name, address, domain or\n"
-    "file, 67 no such user, address or domain, 71 system error, 73 already\n"
-    "there, 75 database unavailable or changed meanwhile, 77 not allowed,\n"
+    "Exit status: 0 done or permitted, 1 refused by check, or would be by\n"
+    "impact, a test failed, or plan found something to do, 64 usage, 65 bad\n"
+    "name, address, domain or file, 67 no such user, address or domain,\n"
+    "71 system error, 73 already there, 75 database unavailable or changed\n"
+    "meanwhile, 77 not allowed,\n"
     "78 configuration. Commands read from standard input change it only with\n"
     "--strict: else it is 0 at the end of the input.\n";
 

@@ -64,6 +64,15 @@ enum status command_apply(struct session *, const struct arguments *);
 /* Of expect.c */
 enum status command_test(struct session *, const struct arguments *);
 
+/* Of learn.c, unused.c and impact.c */
+enum status command_learn(struct session *, const struct arguments *);
+enum status command_unused(struct session *, const struct arguments *);
+enum status command_impact_address(struct session *,
+                                   const struct arguments *);
+enum status command_impact_domain(struct session *,
+                                  const struct arguments *);
+enum status command_impact_user(struct session *, const struct arguments *);
+
 /* Of schema.c */
 enum status command_schema_init(struct session *, const struct arguments *);
 enum status command_schema_upgrade(struct session *,

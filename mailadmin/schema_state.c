@@ -123,6 +123,8 @@ schema_apply(struct db *db, const struct schema_state *state, bool *roles_r)
     if (status == STATUS_OK)
         status = run_file(db, "functions.sql");
     if (status == STATUS_OK)
+        status = run_file(db, "usage.sql");
+    if (status == STATUS_OK)
         status = run_file(db, "triggers.sql");
     if (status == STATUS_OK && *roles_r)
         status = run_file(db, "roles.sql");

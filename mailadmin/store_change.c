@@ -17,6 +17,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #define FIRST(...)                                                           \
     "row_number() OVER (PARTITION BY " __VA_ARGS__ " ORDER BY w.ord) = 1"
@@ -245,23 +246,73 @@ work(struct db *db, void *context)
     return status;
 }
 
+static enum status
+prepare(struct db *db, struct store_change *change, struct job *job)
+{
+    job->change = change;
+    job->objects = array_make(change->count, text_of, change);
+    job->others = array_make(change->count,
+                             change->kind == STORE_USER ? secret_of : user_of,
+                             change);
+    if (job->objects == NULL || job->others == NULL)
+        return db_fail(db, STATUS_SYSTEM, "out of memory");
+    return STATUS_OK;
+}
+
+static void
+finish(struct job *job)
+{
+    array_free(&job->objects);
+    array_free(&job->others);
+}
+
+struct jobs {
+    struct job *job;
+    size_t count;
+};
+
+static enum status
+work_all(struct db *db, void *context)
+{
+    struct jobs *jobs = context;
+    enum status status = STATUS_OK;
+    size_t i;
+
+    for (i = 0; status == STATUS_OK && i < jobs->count; i++)
+        status = work(db, &jobs->job[i]);
+    return status;
+}
+
+enum status
+store_changes(struct db *db, struct store_change *changes, size_t count,
+              unsigned int limit_ms)
+{
+    struct jobs jobs = {calloc(count, sizeof(*jobs.job)), count};
+    enum status status = STATUS_OK;
+    size_t i;
+
+    if (jobs.job == NULL)
+        return db_fail(db, STATUS_SYSTEM, "out of memory");
+    for (i = 0; status == STATUS_OK && i < count; i++)
+        status = prepare(db, &changes[i], &jobs.job[i]);
+    if (status == STATUS_OK)
+        status = db_transact(db, DB_CHANGE, limit_ms, work_all, &jobs);
+    for (i = 0; i < count; i++)
+        finish(&jobs.job[i]);
+    free(jobs.job);
+    return status;
+}
+
 enum status
 store_change(struct db *db, struct store_change *change,
              const char **missing_r, enum store_kind *kind_r)
 {
     struct job job = {.change = change};
-    enum status status;
+    enum status status = prepare(db, change, &job);
 
-    job.objects = array_make(change->count, text_of, change);
-    job.others = array_make(change->count,
-                            change->kind == STORE_USER ? secret_of : user_of,
-                            change);
-    if (job.objects == NULL || job.others == NULL)
-        status = db_fail(db, STATUS_SYSTEM, "out of memory");
-    else
+    if (status == STATUS_OK)
         status = db_transact(db, DB_CHANGE, 0, work, &job);
-    array_free(&job.objects);
-    array_free(&job.others);
+    finish(&job);
     if (missing_r != NULL)
         *missing_r = job.missing;
     if (kind_r != NULL)

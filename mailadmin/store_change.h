@@ -42,4 +42,9 @@ struct store_change {
 enum status store_change(struct db *db, struct store_change *change,
                          const char **missing_r, enum store_kind *kind_r);
 
+/* Makes several, in their order, in one transaction within limit_ms: all of
+ * it takes effect, or nothing. */
+enum status store_changes(struct db *db, struct store_change *changes,
+                          size_t count, unsigned int limit_ms);
+
 #endif

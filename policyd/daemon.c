@@ -14,6 +14,7 @@
 #include "policyd/status.h"
 #include "policyd/target.h"
 #include "policyd/throttle.h"
+#include "policyd/usage.h"
 #include "lib/conf.h"
 #include "lib/log.h"
 
@@ -36,6 +37,7 @@ struct daemon {
     struct changes *changes;
     struct hash_pool *hashes;
     struct preload *preload; /* NULL: not asked for */
+    struct usage *usage;
     struct server_budget budget;
     struct server *policy_server, *auth_server;
     struct status *status; /* NULL: not asked for */
@@ -43,6 +45,7 @@ struct daemon {
     struct auth auth;
     uv_timer_t *drain;
     uint64_t drain_until;
+    bool finishing; /* all is answered, usage is handed over */
     void (*finished)(void *context);
     void *finished_context;
 };
@@ -96,6 +99,7 @@ print_metrics(const void *context, FILE *out)
         .policy = &daemon->policy,
         .auth = &daemon->auth,
         .directory = daemon->directory,
+        .usage = daemon->usage,
         .db = daemon->db,
         .changes = daemon->changes,
         .policy_server = daemon->policy_server,
@@ -124,11 +128,15 @@ apply(struct daemon *daemon)
     const struct conf *conf = daemon->conf;
     struct directory_options options = directory_options(conf);
 
+    if (!conf->enforce && !daemon->policy.options.observe)
+        log_warning("enforce = no: what is not granted passes");
     directory_set_options(daemon->directory, &options);
     hash_pool_set_policy(daemon->hashes, &conf->secret_policy);
     daemon->policy.options = conf_decide_options(conf);
     daemon->policy.log_permits = conf->log_permits;
     daemon->policy.refusal_reference = conf->refusal_reference;
+    usage_set_recording(daemon->usage, conf->record_usage);
+    daemon->policy.usage = conf->record_usage ? daemon->usage : NULL;
     daemon->auth.secret_policy = conf->secret_policy;
     daemon->auth.legacy_md5 = conf->legacy_md5;
     daemon->auth.scram = conf->scram;
@@ -158,7 +166,9 @@ make_parts(struct daemon *daemon, char *error_r, size_t error_size)
         return false;
     daemon->auth.throttle = throttle_new();
     daemon->directory = directory_new(daemon->db, &options);
-    if (daemon->directory == NULL || daemon->auth.throttle == NULL)
+    daemon->usage = usage_new(daemon->loop, daemon->db);
+    if (daemon->directory == NULL || daemon->auth.throttle == NULL
+        || daemon->usage == NULL)
         return false;
     daemon->changes =
         changes_new(daemon->loop, daemon->target, daemon->db,
@@ -291,6 +301,15 @@ on_drain(uv_timer_t *timer)
 
     if ((server_busy(daemon->policy_server)
          || server_busy(daemon->auth_server))
+        && uv_now(daemon->loop) < daemon->drain_until && !daemon->finishing)
+        return;
+    if (!daemon->finishing) {
+        daemon->finishing = true;
+        daemon->drain_until =
+            uv_now(daemon->loop) + daemon->conf->database_timeout_ms;
+        usage_finish(daemon->usage);
+    }
+    if (usage_busy(daemon->usage)
         && uv_now(daemon->loop) < daemon->drain_until)
         return;
     uv_timer_stop(timer);
@@ -333,6 +352,7 @@ daemon_free(struct daemon **daemon)
     hash_pool_free(&old->hashes);
     preload_free(&old->preload);
     directory_free(&old->directory);
+    usage_free(&old->usage);
     throttle_free(&old->auth.throttle);
     target_free(&old->target);
     uv_close((uv_handle_t *) old->drain, free_handle);

@@ -56,9 +56,14 @@ dispatch(struct db *db)
     struct connection *connection;
 
     while (db->waiting.first != NULL
-           && (connection = pool_pick(&db->pool)) != NULL)
-        pipeline_send(connection->pipeline, queue_take(&db->waiting),
-                      db->unnamed);
+           && (connection = pool_pick(&db->pool)) != NULL) {
+        struct query *query = queue_take(&db->waiting);
+
+        if (query->sent && query_statements[query->statement].once)
+            answer(db, query, NULL);
+        else
+            pipeline_send(connection->pipeline, query, db->unnamed);
+    }
     if (!db->health.gone)
         pool_grow(&db->pool);
 }
@@ -198,6 +203,7 @@ on_answered(void *context, struct query *query, const PGresult *result)
         histogram_add(&db->latency, uv_hrtime() - query->asked);
         answer(db, query, result);
     } else if (send_again(db, query, result)) {
+        query->sent = false;
         queue_put(&db->waiting, query);
     } else {
         refused(connection, query, result);

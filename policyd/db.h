@@ -6,8 +6,8 @@
  * Questions to PostgreSQL: a small pool of connections in pipeline mode, one
  * Sync per query. Every query is answered within the timeout, by a result or
  * by "unavailable". A connection whose first query is late is closed and the
- * queries behind it are sent again on another one (they are idempotent);
- * nothing is cancelled, since a cancel may hit another query.
+ * queries behind it are sent again on another one (they are idempotent, but
+ * for one kind that is not sent twice and counts as unanswered then); nothing is cancelled, since a cancel may hit another query.
  *
  * While the database is known to be gone nobody waits: queries fail at once,
  * and one connection tries again with growing pauses.
@@ -31,6 +31,7 @@ enum db_statement {
     DB_UPGRADE_SECRET, /* user name, old, new */
     DB_MOCK_KEY,
     DB_NOTIFY,         /* text for the channel of changes */
+    DB_RECORD_USAGE,   /* batch; see usage.h. Sent once, unlike the others */
     DB_STATEMENTS
 };
 #define DB_PARAMS_MAX 4

@@ -10,6 +10,7 @@
 #include "policyd/policy.h"
 #include "policyd/server.h"
 #include "policyd/throttle.h"
+#include "policyd/usage.h"
 
 static void
 head(FILE *out, const char *name, const char *type, const char *help)
@@ -44,6 +45,9 @@ print_policy(const struct policy *policy, FILE *out)
                 fprintf(out, "%s{verdict=\"%s\",reason=\"%s\"} %lu\n", name,
                         decide_action_name(action), decide_reason_name(reason),
                         policy->counts[reason][action]);
+    gauge(out, "emailing_enforcing",
+          "Whether what is not granted is refused.",
+          !policy->options.observe);
     name = "emailing_decision_duration_seconds";
     head(out, name, "histogram", "Time from request to answer.");
     histogram_print(&policy->latency, name, out);
@@ -116,6 +120,23 @@ print_directory(const struct directory *directory, FILE *out)
 }
 
 static void
+print_usage(const struct usage *usage, FILE *out)
+{
+    struct usage_counts counts = usage_counts(usage);
+
+    counter(out, "emailing_usage_batches_total",
+            "Batches of usage that the database took in.", counts.batches);
+    counter(out, "emailing_usage_recorded_total",
+            "Senders of users in them.", counts.recorded);
+    counter(out, "emailing_usage_dropped_total",
+            "Requests not noted because too much waited.", counts.dropped);
+    counter(out, "emailing_usage_lost_total",
+            "Senders of users in batches that were lost.", counts.lost);
+    gauge(out, "emailing_usage_waiting",
+          "Senders of users that wait for the next batch.", counts.waiting);
+}
+
+static void
 print_database(const struct db *db, const struct changes *changes, FILE *out)
 {
     struct changes_counts following = changes_counts(changes);
@@ -175,6 +196,7 @@ metrics_print(const struct metrics_sources *sources, FILE *out)
     print_policy(sources->policy, out);
     print_auth(sources->auth, out);
     print_directory(sources->directory, out);
+    print_usage(sources->usage, out);
     print_database(sources->db, sources->changes, out);
     print_connections(sources, out);
 }

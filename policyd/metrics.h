@@ -14,11 +14,13 @@ struct db;
 struct directory;
 struct policy;
 struct server;
+struct usage;
 
 struct metrics_sources {
     const struct policy *policy;
     const struct auth *auth;
     const struct directory *directory;
+    const struct usage *usage;
     const struct db *db;
     const struct changes *changes;
     const struct server *policy_server, *auth_server;

@@ -60,6 +60,7 @@ pipeline_send(struct pipeline *pipeline, struct query *query, bool unnamed)
     PGconn *pq = pgconn_pq(pipeline->pg);
 
     query->preparing = false;
+    query->sent = true;
     queue_put(&pipeline->sent, query);
     if (!(unnamed ? send_unnamed(pq, query) : send_prepared(pipeline, query)))
         pgconn_break(pipeline->pg);

@@ -4,6 +4,7 @@
 #include "policyd/clock.h"
 #include "policyd/directory.h"
 #include "policyd/policy.h"
+#include "policyd/usage.h"
 #include "lib/log.h"
 
 #include <stdio.h>
@@ -14,7 +15,7 @@
 
 /* The attributes that matter, in the order of names[]. */
 enum { REQUEST, STATE, USERNAME, METHOD, SENDER, RECIPIENT, CLIENT, QUEUE_ID,
-       VALUES };
+       INSTANCE, VALUES };
 
 static const struct attr_name names[VALUES] = {
     [REQUEST] = ATTR_NAME(ATTR_REQUEST),
@@ -25,6 +26,7 @@ static const struct attr_name names[VALUES] = {
     [RECIPIENT] = ATTR_NAME("recipient"),
     [CLIENT] = ATTR_NAME("client_address"),
     [QUEUE_ID] = ATTR_NAME("queue_id"),
+    [INSTANCE] = ATTR_NAME("instance"),
 };
 
 #define REQUEST_WORD "smtpd_access_policy"
@@ -107,6 +109,22 @@ log_verdict(const struct question *question,
              reference[0] ? " ref=" : "", reference);
 }
 
+/* Decides by what is known of the user, and takes that down. */
+static void
+conclude(const struct question *question, const struct decide_request *request,
+         const struct decide_facts *facts, struct decide_verdict *verdict)
+{
+    const struct policy *policy = question->policy;
+    int64_t now = (int64_t) time(NULL);
+
+    decide_asked(&policy->options, request, facts, now, verdict);
+    if (policy->usage != NULL && facts->state == DECIDE_USER_RECORD
+        && verdict->action != DECIDE_DEFER
+        && verdict->reason != DECIDE_DISABLED)
+        usage_note(policy->usage, facts->record, verdict,
+                   &question->value[SENDER], &question->value[INSTANCE], now);
+}
+
 static void
 reply(const struct question *question, const struct decide_verdict *verdict)
 {
@@ -147,8 +165,7 @@ on_answer(struct directory_wait *wait, const struct decide_facts *facts)
     struct question *question = &waiting->question;
     struct decide_request request = request_of(question);
 
-    decide_asked(&question->policy->options, &request, facts,
-                 (int64_t) time(NULL), &waiting->verdict);
+    conclude(question, &request, facts, &waiting->verdict);
     reply(question, &waiting->verdict);
     free(waiting);
 }
@@ -249,6 +266,7 @@ handle(void *context, struct conn *conn, char *buf,
         *error_r = "not a request=" REQUEST_WORD;
         return SERVER_CLOSE;
     }
+    /* With very many users that memory is far: 0.05 us less to wait for. */
     directory_expect(policy->directory, question.value[USERNAME].text,
                      question.value[USERNAME].len);
     question.began = clock_boot_ns();
@@ -262,8 +280,7 @@ handle(void *context, struct conn *conn, char *buf,
         if (!directory_peek(policy->directory, &asked,
                             clock_ms(question.began), &facts))
             return ask(&question, &verdict);
-        decide_asked(&policy->options, &request, &facts, (int64_t) time(NULL),
-                     &verdict);
+        conclude(&question, &request, &facts, &verdict);
     }
     reply(&question, &verdict);
     return SERVER_ANSWERED;

@@ -15,13 +15,15 @@
 #include "lib/decide.h"
 
 struct directory;
+struct usage;
 
 struct policy {
     struct directory *directory;
+    struct usage *usage; /* NULL: usage is not recorded */
     struct decide_options options; /* its text outlives the policy */
     bool log_permits;
     bool refusal_reference; /* refusals end in one, and their log line */
-    unsigned long counts[DECIDE_REASONS][3]; /* by reason and action */
+    unsigned long counts[DECIDE_REASONS][DECIDE_DEFER + 1]; /* by reason and action */
     struct histogram latency;
 };
 

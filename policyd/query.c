@@ -14,31 +14,35 @@ const struct statement query_statements[DB_STATEMENTS] = {
     [DB_LOOKUP] = {"lookup",
                    "SELECT " RECORD_COLUMNS
                    " FROM public.emailing_lookup($1::pg_catalog.text)",
-                   1},
+                   1, false},
     [DB_LOOKUP_SENDER] = {"lookup_sender",
                           "SELECT " RECORD_COLUMNS
                           " FROM public.emailing_lookup_sender("
                           "$1::pg_catalog.text, $2::pg_catalog.text,"
                           " $3::pg_catalog.text, $4::pg_catalog.text)",
-                          4},
+                          4, false},
     [DB_LOAD] = {"load",
                  "SELECT " RECORD_COLUMNS ", name"
                  " FROM public.emailing_load("
                  "$1::pg_catalog.text, $2::pg_catalog.int4)",
-                 2},
+                 2, false},
     [DB_UPGRADE_SECRET] = {"upgrade_secret",
                            "SELECT public.emailing_upgrade_secret("
                            "$1::pg_catalog.text, $2::pg_catalog.text,"
                            " $3::pg_catalog.text)",
-                           3},
+                           3, false},
     [DB_MOCK_KEY] = {"mock_key",
                      "SELECT pg_catalog.encode("
                      "public.emailing_mock_key(), 'hex')",
-                     0},
+                     0, false},
     [DB_NOTIFY] = {"notify",
                    "SELECT pg_catalog.pg_notify('emailing',"
                    " $1::pg_catalog.text)",
-                   1},
+                   1, false},
+    [DB_RECORD_USAGE] = {"record_usage",
+                         "SELECT public.emailing_record_usage("
+                         "$1::pg_catalog.text)",
+                         1, true},
 };
 
 static void

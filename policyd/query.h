@@ -19,6 +19,7 @@
 struct statement {
     const char *name, *sql;
     int params;
+    bool once; /* not to be sent again when the first answer is lost */
 };
 
 /* The whole of the SQL that policyd's queries speak. */
@@ -27,6 +28,7 @@ extern const struct statement query_statements[DB_STATEMENTS];
 struct query {
     struct query *next;
     enum db_statement statement;
+    bool sent;          /* and no answer says that it was in vain */
     bool preparing;     /* its statement was prepared along with it */
     unsigned int again; /* how often it was sent anew, in another form */
     uint64_t asked;     /* uv_hrtime() */

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-static uint64_t
+static inline uint64_t
 rotate(uint64_t x, int bits)
 {
     return (x << bits) | (x >> (64 - bits));
@@ -28,6 +28,15 @@ sip_round(uint64_t v[4])
     v[2] = rotate(v[2], 32);
 }
 
+static inline void
+take_word(uint64_t v[4], uint64_t word)
+{
+    v[3] ^= word;
+    sip_round(v);
+    sip_round(v);
+    v[0] ^= word;
+}
+
 uint64_t
 siphash(const struct siphash_key *key, const void *bytes, size_t len)
 {
@@ -37,23 +46,20 @@ siphash(const struct siphash_key *key, const void *bytes, size_t len)
         key->words[0] ^ UINT64_C(0x6c7967656e657261),
         key->words[1] ^ UINT64_C(0x7465646279746573),
     };
-    size_t at = 0;
-    bool last = false;
+    const char *at = bytes;
+    uint64_t word;
+    size_t left;
 
-    while (!last) {
-        uint64_t word = 0;
-        size_t n = len - at < 8 ? len - at : 8;
-
-        memcpy(&word, (const char *) bytes + at, n);
-        last = n < 8;
-        if (last)
-            word |= (uint64_t) len << 56;
-        v[3] ^= word;
-        sip_round(v);
-        sip_round(v);
-        v[0] ^= word;
-        at += n;
+    /* Of a known length, for else each copy is a call. */
+    for (left = len; left >= sizeof(word); left -= sizeof(word)) {
+        memcpy(&word, at, sizeof(word));
+        take_word(v, word);
+        at += sizeof(word);
     }
+    word = (uint64_t) len << 56;
+    while (left-- > 0)
+        word |= (uint64_t) (unsigned char) at[left] << (8 * left);
+    take_word(v, word);
     v[2] ^= 0xff;
     sip_round(v);
     sip_round(v);

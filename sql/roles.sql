@@ -28,7 +28,8 @@ REVOKE ALL ON
     public.emailing_users, public.emailing_addresses, public.emailing_domains,
     public.emailing_users_addresses, public.emailing_users_domains,
     public.emailing_audit, public.emailing_changes, public.emailing_mock,
-    public.emailing_schema
+    public.emailing_schema, public.emailing_usage, public.emailing_observed,
+    public.emailing_observed_users, public.emailing_used
     FROM PUBLIC, emailing_policyd, emailing_mailadmin;
 GRANT USAGE ON SCHEMA public TO emailing_policyd, emailing_mailadmin;
 GRANT EXECUTE ON FUNCTION
@@ -37,7 +38,8 @@ GRANT EXECUTE ON FUNCTION
     public.emailing_load(text, integer),
     public.emailing_counter(),
     public.emailing_upgrade_secret(text, text, text),
-    public.emailing_mock_key()
+    public.emailing_mock_key(),
+    public.emailing_record_usage(text)
     TO emailing_policyd;
 
 -- mailadmin changes permissions and sees, but cannot write, the audit.
@@ -46,7 +48,8 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON
     public.emailing_users_addresses, public.emailing_users_domains
     TO emailing_mailadmin;
 GRANT SELECT ON
-    public.emailing_audit, public.emailing_changes, public.emailing_schema
+    public.emailing_audit, public.emailing_changes, public.emailing_schema,
+    public.emailing_usage, public.emailing_observed, public.emailing_used
     TO emailing_mailadmin;
 GRANT EXECUTE ON FUNCTION
     public.emailing_lookup(text),

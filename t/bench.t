@@ -62,7 +62,8 @@ chmod 0711, $dir or die;
         "$dir/json"]);
 }
 is $status, 0, 'a tiny run' or diag $err;
-my @rows = ('echo +2', 'cached 40 +2', 'cached 40, log all +2',
+my @rows = ('echo +2', 'cached 40 +2', 'cached 40, recording +2',
+    'cached 40, log all +2',
     'uncached 40 +2', 'no login, no check +2 +2', 'secure-emailing +2 +2',
     'Cyrus sql, Postfix maps +2 +2');
 like $out, qr/^$_ +\d/m, "a row: $_" for @rows;
@@ -72,7 +73,8 @@ like $out, qr/^20 idle connections, 2 busy: /m, 'idle connections';
 open my $file, '<', "$dir/json" or die "$dir/json: $!";
 my $result = JSON::PP->new->decode(do { local $/; <$file> });
 is_deeply [map { "$_->{server} $_->{connections}" } @{ $result->{policy} }],
-    ['echo 2', 'cached 40 2', 'cached 40, log all 2', 'uncached 40 2'],
+    ['echo 2', 'cached 40 2', 'cached 40, recording 2', 'cached 40, log all 2',
+     'uncached 40 2'],
     'decisions as JSON';
 is_deeply [map { $_->{service} } @{ $result->{mail} }],
     [qw(floor ours maps)], 'mail as JSON';

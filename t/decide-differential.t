@@ -108,6 +108,7 @@ sub some_case {
         for qw(reject-unauthenticated permit-null-sender);
     $case{disabled} = chance(0.06);
     $case{stale} = chance(0.12);
+    $case{observe} = chance(0.2);
     $case{grants} = [map { some_grant() } 1 .. int rand 9];
     # Half of them get a grant that bears on the sender.
     if (chance(0.5) && defined(my $address = address($case{sender}))) {
@@ -200,7 +201,10 @@ sub sender_verdict {
     my ($local, $domain) = @$address;
     return (1, 'address') if granted($case, 'a', "$local\@$domain");
     # The forms that another relay may read as another address
-    return (0, 'not-granted') if $local =~ /[%!\@"]/;
+    return (0, grep({ granted($case, $_, $domain) } qw(d s))
+               || grep({ granted($case, 's', $_) } parents($domain))
+                   ? 'routed-local-part' : 'not-granted')
+        if $local =~ /[%!\@"]/;
     my $stripped = strip($local, $case->{delimiter});
     return (1, 'extension')
         if defined $stripped && granted($case, 'a', "$stripped\@$domain");
@@ -218,6 +222,7 @@ my %text = (
     'null-sender' => '553 5.7.1 null sender not granted to user NAME',
     malformed => '553 5.7.1 not an address this relay can permit',
     'not-granted' => '553 5.7.1 not granted to user NAME',
+    'routed-local-part' => '553 5.7.1 not granted to user NAME',
 );
 
 # (action, reason, reply)
@@ -248,6 +253,8 @@ sub reference {
         : sender_verdict($case);
     return ('permit', $reason, 'DUNNO') if $permitted;
     return $defer->('stale') if $case->{stale};
+    return ('observe', $reason, 'DUNNO')
+        if $case->{observe} && $reason =~ /\A(?:null-sender|not-granted)\z/;
     return $refuse->($reason);
 }
 
@@ -266,7 +273,7 @@ sub wire {
             if $case->{$name} ne '';
     }
     $wire .= "$_\n" for grep { $case->{$_} }
-        qw(reject-unauthenticated permit-null-sender disabled stale);
+        qw(reject-unauthenticated permit-null-sender disabled stale observe);
     $wire .= 'grant ' . escape("$_->[0] " . ($_->[1] // '-') . " $_->[2]")
         . "\n" for @{ $case->{grants} };
     return "$wire\n";
@@ -286,8 +293,8 @@ for my $i (0 .. $#all) {
     my $got = $got[$i] // 'nothing';
     my ($action, $reason) = split / /, $got;
     $seen{"$action $reason"}++;
-    # Why exactly it is not granted is for the log only.
-    $got =~ s/\Areject (?:expired|routed-local-part) /reject not-granted /;
+    # That it was granted once is for the log only.
+    $got =~ s/\A(reject|observe) expired /$1 not-granted /;
     push @differences, wire($all[$i]) . "want: $want\ngot:  $got"
         if $got ne $want;
 }
@@ -300,7 +307,8 @@ for my $way ('permit no-sender-yet', 'permit unauthenticated',
     'defer unavailable', 'defer stale', 'ask none', 'permit null-sender',
     'reject null-sender', 'reject malformed', 'permit address',
     'permit extension', 'permit domain', 'permit subdomain',
-    'reject routed-local-part', 'reject expired', 'reject not-granted')
+    'reject routed-local-part', 'reject expired', 'reject not-granted',
+    'observe null-sender', 'observe expired', 'observe not-granted')
 {
     my $n = delete $seen{$way} // 0;
     cmp_ok $n, '>=', $cases / 5_000, "$way: $n";

@@ -1,9 +1,9 @@
 #!/usr/bin/perl
 # SPDX-License-Identifier: MIT
 #
-# What a decision from memory costs, counted and not timed: no allocation, one
+# What a decision costs, counted and not timed: from memory no allocation, one
 # query per user however many questions, and one write for all the replies to
-# what one read brought.
+# what one read brought; from the database no call to watch or to stop watching.
 use strict;
 use warnings;
 
@@ -77,12 +77,33 @@ $system->stop('lazy');
 
 # -- writes -------------------------------------------------------------------------
 
+# Runs CODE while strace writes down the system calls of policyd.
+sub traced {
+    my ($server, $calls, $code) = @_;
+    my $trace = $system->dir . "/trace-$server->{name}";
+    my $tracer = fork // die;
+    if ($tracer == 0) {
+        open STDERR, '>', '/dev/null';
+        exec 'strace', '-f', '-s', '64', '-e', "trace=$calls,epoll_wait",
+            '-o', $trace, '-p', $server->{pid} or do {
+                require POSIX;
+                POSIX::_exit(127);
+            };
+    }
+    # Once it is attached it sees the loop turn, at the latest at the next
+    # heartbeat.
+    ok within(10, sub { -s $trace }), 'strace is attached';
+    $code->();
+    kill INT => $tracer;
+    waitpid $tracer, 0;
+    open my $file, '<', $trace or die "$trace: $!";
+    return <$file>;
+}
+
 # The calls on the connection that a trace shows: pieces read and written.
 sub calls {
-    my ($path) = @_;
     my (%read, %written);
-    open my $file, '<', $path or die "$path: $!";
-    while (<$file>) {
+    for (@_) {
         $read{$1}++ if /\bread\((\d+),.*= [1-9]\d*$/;
         $written{$1}++ if /\bwritev?\((\d+), .*action=.*= [1-9]\d*$/;
     }
@@ -94,37 +115,39 @@ sub calls {
 
 my $traced = $system->start_policyd('traced', $database, \%conf);
 bench::System::preloaded($traced, $users);
-my $trace = $system->dir . '/trace';
-my $tracer = fork // die;
-if ($tracer == 0) {
-    open STDERR, '>', '/dev/null';
-    exec 'strace', '-f', '-s', '64', '-e', 'trace=read,write,writev,epoll_wait',
-        '-o', $trace, '-p', $traced->{pid} or do {
-            require POSIX;
-            POSIX::_exit(127);
-        };
-}
-# Once it is attached it sees the loop turn, at the latest at the next heartbeat.
-ok within(10, sub { -s $trace }), 'strace is attached';
 my ($requests, $batch) = (1000, 125);
 my $request = Emailing::Socket::request_text({
     sasl_username => 'u0000007', sender => 'u0000007@mail.example' });
-my $socket = Emailing::Socket->new($traced->{socket});
 my $right = 0;
-for (1 .. $requests / $batch) {
-    # All of a batch is there before policyd looks.
-    kill STOP => $traced->{pid};
-    my $sent = $socket->send($request x $batch);
-    kill CONT => $traced->{pid};
-    $sent or die 'not sent';
-    $right += grep { ($socket->action // '') eq 'DUNNO' } 1 .. $batch;
-}
+my @lines = traced($traced, 'read,write,writev', sub {
+    my $socket = Emailing::Socket->new($traced->{socket});
+    for (1 .. $requests / $batch) {
+        # All of a batch is there before policyd looks.
+        kill STOP => $traced->{pid};
+        my $sent = $socket->send($request x $batch);
+        kill CONT => $traced->{pid};
+        $sent or die 'not sent';
+        $right += grep { ($socket->action // '') eq 'DUNNO' } 1 .. $batch;
+    }
+});
 is $right, $requests, "$requests pipelined requests have their replies";
-kill INT => $tracer;
-waitpid $tracer, 0;
-my ($reads, $writes) = calls($trace);
+my ($reads, $writes) = calls(@lines);
 cmp_ok $writes, '<=', $reads, "one write a read ($writes, $reads)";
 cmp_ok $writes, '<=', $requests / 5, 'and several requests in each';
 ok kill(0 => $traced->{pid}), 'policyd goes on';
+$system->stop('traced');
+
+# -- watching ---------------------------------------------------------------------
+
+# A connection is watched all the time, also while it waits for the database.
+my $asking = $system->start_policyd('asking', $database, { cache_bytes => 0 });
+@lines = traced($asking, 'epoll_ctl,write', sub {
+    $system->generate('load', ['-s', $asking->{socket}, '-c', 4, '-u', $users,
+        '-n', 400]);
+});
+my $answers = grep { /\bwrite\(\d+, "action=/ } @lines;
+is $answers, 400, 'all are answered, by the database';
+cmp_ok scalar(grep { /\bepoll_ctl\(/ } @lines), '<', 100,
+    'and what is watched changes with connections only';
 
 done_testing;

@@ -18,8 +18,7 @@ passes() {
     for word in ${1//,/ }; do
         case $word in
         *"$policy_word") return ;;
-        permit | permit_mynetworks | permit_sasl_authenticated | \
-            permit_tls_clientcerts | permit_tls_all_clientcerts)
+        permit | permit_*)
             say "$word"
             return
             ;;

@@ -67,6 +67,13 @@ make_database() {
         sql postgres)" ] || return 0
     say "CREATE DATABASE \"$database\" OWNER $owner ENCODING 'UTF8' \
 TEMPLATE template0" | sql postgres
+    # Before PostgreSQL 15 anyone may make things in there.
+    say "DO \$\$ BEGIN IF current_setting('server_version_num')::int < 150000 \
+THEN ALTER SCHEMA public OWNER TO $owner; \
+REVOKE CREATE ON SCHEMA public FROM PUBLIC; END IF; \
+EXCEPTION WHEN insufficient_privilege THEN \
+RAISE WARNING 'anyone may make tables in %', current_database(); END \$\$" |
+        sql "$database"
     say "made the database $database"
 }
 

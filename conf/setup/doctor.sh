@@ -240,10 +240,7 @@ service_address() {
         *) host=$(pc -x -h inet_interfaces | sed 's/[, ].*//') ;;
         esac
     fi
-    case $port in
-    *[!0-9]*) port=$(getent services "$port/tcp" |
-        sed -n 's|.* \([0-9]*\)/tcp.*|\1|p') ;;
-    esac
+    port=$(port_of "$service" || :)
     say "${host#\[}" "${port:-587}"
 }
 

@@ -104,22 +104,41 @@ effective() {
     fi
 }
 
+# port_of NAME: of a service, which may be HOST:PORT; nothing if none is known
+port_of() {
+    case ${1##*:} in
+    *[!0-9]*) getent services "${1##*:}/tcp" |
+        sed -n 's|.* \([0-9]*\)/tcp.*|\1|p' ;;
+    *) say "${1##*:}" ;;
+    esac
+}
+
 is_chrooted() { # the field of master.cf
     [ "$1" = y ] || { [ "$1" = - ] &&
         dpkg --compare-versions "$(pc -h compatibility_level)" lt 1 \
             2>/dev/null; }
 }
 
-sasl_file() { # SERVICE
-    local dir
-    if [ -d "$config_dir/sasl" ] || [ -f /etc/debian_version ]; then
-        dir=$config_dir/sasl
-    else
-        dir=$(pc -h cyrus_sasl_config_path)
-        dir=${dir%%:*}
-    fi
-    printf '%s/%s.conf\n' "${dir:-/etc/sasl2}" "$(effective "$1" \
-        smtpd_sasl_path)"
+# sasl_file SERVICE: what libsasl reads for it. Debian's Postfix before 3.9
+# has a place of its own, whatever cyrus_sasl_config_path says; where that is
+# empty the place is libsasl's.
+sasl_file() {
+    local name dirs dir
+    name=$(effective "$1" smtpd_sasl_path).conf
+    dirs=$(pc -x -h cyrus_sasl_config_path)
+    case $(pc -d -h mail_version) in
+    [12].* | 3.[0-8] | 3.[0-8][.-]*)
+        [ ! -f /etc/debian_version ] || dirs=$config_dir/sasl
+        ;;
+    esac
+    dirs=${dirs:-/etc/sasl2}
+    for dir in ${dirs//:/ }; do
+        if [ -f "$dir/$name" ]; then
+            say "$dir/$name"
+            return
+        fi
+    done
+    say "${dirs%%:*}/$name"
 }
 
 # sasl_value FILE KEY: the first one counts, as for libsasl

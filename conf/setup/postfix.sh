@@ -25,7 +25,7 @@ change() { # TEXT COMMAND...
 # settings: of main.cf on standard input, NAME=VALUE a line
 settings() {
     awk '
-        /^#/ || /^[ \t]*$/ { next }
+        /^[ \t]*(#|$)/ { next }
         /^[ \t]/ { sub(/^[ \t]+/, " "); line = line $0; next }
         { if (line != "") print line; line = $0 }
         END { if (line != "") print line }' | sed 's/[ \t]*=[ \t]*/=/'
@@ -36,19 +36,17 @@ main_settings() {
     main_cf | settings
 }
 
-# main_value NAME: as it stands in main.cf; false where it does not
+# main_value DIR NAME: as it stands in main.cf; false where it does not
 main_value() {
     local line
-    line=$(settings <"$config_dir/main.cf" | grep "^$1=" | tail -n 1) ||
-        return 1
+    line=$(settings <"$1/main.cf" | grep "^$2=" | tail -n 1) || return 1
     say "${line#*=}"
 }
 
 master_settings() {
     master_cf | sed -n 's/^ *-o \([a-z_]*=.*\)$/\1/p' |
         sed "s|^syslog_name=.*|syslog_name=postfix/${service##*:}|"
-    if [ "$service" = submissions ] || [ "$service" = smtps ] ||
-        [ "${service##*:}" = 465 ]; then
+    if [ "$(port_of "$service" || :)" = 465 ]; then
         say smtpd_tls_wrappermode=yes
     fi
 }
@@ -103,7 +101,7 @@ sasl_target() {
 apply_main() {
     local name value there
     while IFS='=' read -r name value; do
-        if there=$(main_value "$name"); then
+        if there=$(main_value "$config_dir" "$name"); then
             [ "$there" != "$value" ] || continue
             case $name in
             *_limit) continue ;;
@@ -111,6 +109,32 @@ apply_main() {
         fi
         change "main.cf: $name = $value" pc -e "$name = $value"
     done < <(main_settings)
+}
+
+# A service that Postfix could not open, or that is not smtpd's.
+need_service() {
+    local port program name host
+    port=$(port_of "$service" || :)
+    case $service:$port in
+    *: | -* | *[!]A-Za-z0-9_.:[-]*)
+        printf 'emailing-setup: no such service: %s\n' "$service" >&2
+        exit 64
+        ;;
+    esac
+    program=$(pc -M "$service/inet" 2>/dev/null | awk '{ print $8 }')
+    case $program in
+    smtpd) return ;;
+    ?*) die "in master.cf $service is $program(8), not smtpd(8): mail of other" \
+        "servers; choose another service, such as submission" ;;
+    esac
+    host=${service%"${service##*:}"}
+    while read -r name; do
+        if [ "$(port_of "$name" || :)" = "$port" ] &&
+            { [ -z "$host" ] || [ "$name" = "${name##*:}" ] ||
+                [ "$host" = "${name%"${name##*:}"}" ]; }; then
+            die "port $port is that of $name in master.cf: --service $name"
+        fi
+    done < <(pc -M | awk '$2 == "inet" { print $1 }')
 }
 
 new_service() {
@@ -139,16 +163,51 @@ write_sasl() { # FILE
     mv "$1.new" "$1"
 }
 
+# sharers FILE: other services whose logins it decides about
+sharers() {
+    local name _
+    while read -r name _; do
+        [ "$name" != "$service/inet" ] &&
+            [ "$(effective "$name" smtpd_sasl_auth_enable)" = yes ] &&
+            [ "$(effective "$name" smtpd_sasl_type)" = cyrus ] &&
+            [ "$(sasl_file "$name")" = "$1" ] && say "$name"
+    done < <(smtpd_services)
+    return 0
+}
+
 # A file that asks us already is the host's own choice of the rest.
 apply_sasl() {
-    local file
+    local file name
     file=$(sasl_target)
     if [ "$(sasl_value "$file" auxprop_plugin)" = emailing ] &&
         [ "$(sasl_value "$file" pwcheck_method)" = auxprop ] &&
         [ -n "$(sasl_value "$file" mech_list)" ]; then
         return
     fi
+    if [ -e "$file" ]; then
+        for name in $(sharers "$file"); do
+            warn "$name: its logins are those of $file too: give it another" \
+                "smtpd_sasl_path, or they will be policyd's"
+        done
+    fi
     change "$file: logins are checked by policyd" write_sasl "$file"
+}
+
+# Its package can have been installed before Postfix was.
+apply_folder() {
+    local dir user
+    dir=$(socket_path policy_listen unix:emailing/policy)
+    dir=${dir%/*}
+    user=$(conf_value "$emailing_conf" user emailing)
+    case $dir in
+    "$(pc -h queue_directory)"/?*) ;;
+    *) return 0 ;;
+    esac
+    if getent passwd "$user" >/dev/null &&
+        [ "$(stat -c %U "$dir" 2>/dev/null)" != "$user" ]; then
+        change "$dir: the folder of policyd's sockets" \
+            install -d -o "$user" -g postfix -m 2750 "$dir"
+    fi
 }
 
 reload_postfix() {
@@ -172,6 +231,7 @@ apply() {
     apply_main
     apply_master
     apply_sasl
+    apply_folder
     note_sums
     postfix -c "$config_dir" check ||
         die "postfix check complains; emailing-setup postfix --undo"
@@ -193,15 +253,20 @@ check() {
         master_settings | sed 's/^/    /'
     fi
     apply_sasl
+    apply_folder
     audit
     [ "$changes" = 0 ] && [ "$warnings" = 0 ]
 }
 
+# A limit that was there before is none that we set.
 undo_main() {
-    local name _
+    local name now former
     while IFS='=' read -r name _; do
-        if main_value "$name" >/dev/null; then
+        now=$(main_value "$config_dir" "$name") || continue
+        if ! former=$(main_value "$saved" "$name"); then
             pc -X "$name" 2>/dev/null
+        elif [ "$now" != "$former" ] && [ "${name%_limit}" = "$name" ]; then
+            pc -e "$name = $former"
         fi
     done < <(main_settings)
 }
@@ -278,5 +343,6 @@ command_postfix() {
     done
     need_postfix
     saved=$config_dir/emailing-setup.saved
+    [ "$act" = undo ] || need_service
     "$act"
 }

@@ -91,7 +91,8 @@ sub up {
     chmod 0755, $dir;
     spew("$dir/manifests.yaml", slurp("$scratch/rendered/local.yaml")
         . tls_secret($dir) . "\n");
-    my $network = 'n' . $$;
+    # Its own, also beside what a test left that was killed.
+    my $network = 'n' . ($dir =~ s/.*\.//r);
     $self->{kubelet} = Emailing::Kubelet->new(
         file => "$dir/manifests.yaml", dir => $dir, network => $network,
         subnet => $subnet, hosts => \%hosts,
@@ -158,13 +159,35 @@ sub received_count {
     return scalar(() = glob "$self->{dir}/provider/mail/*");
 }
 
-# queued: queue ids of all that is on the relays' volumes
+# Whether a queue file is whole, and names a recipient who is not done with: a
+# record is a letter, a length of 7 bits a byte, the lowest first, and so many
+# bytes.
+sub is_waiting {
+    my ($path) = @_;
+    return if !-x $path;
+    my $file = eval { slurp($path) } // return;
+    my $at = 0;
+    while ($at < length $file) {
+        my $type = substr $file, $at++, 1;
+        my ($length, $shift, $byte) = (0, 0, 0x80);
+        while ($byte & 0x80) {
+            $byte = ord substr $file, $at++, 1;
+            $length |= ($byte & 0x7f) << $shift;
+            $shift += 7;
+        }
+        return 1 if $type eq 'R';
+        $at += $length;
+    }
+    return;
+}
+
+# queued: queue ids of all that waits on the relays' volumes
 sub queued {
     my ($self) = @_;
     my @ids;
     for my $claim (glob "$self->{dir}/claims/queue-*") {
         find({ no_chdir => 1, wanted => sub {
-            push @ids, basename($_) if -f;
+            push @ids, basename($_) if -f && is_waiting($_);
         } }, grep { -d } map { "$claim/$_" } qw(maildrop incoming active
             deferred hold corrupt));
     }

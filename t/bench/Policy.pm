@@ -15,7 +15,8 @@ use bench::System ();
 our @EXPORT_OK = qw(measure_policy measure_idle measure_loading short);
 
 # Long enough that nothing is loaded again while it is measured.
-my %cached = (preload => 'yes', cache_bytes => 8 * 2**30, cache_ttl => 86400);
+my %cached = (preload => 'yes', cache_bytes => 8 * 2**30, cache_ttl => 86400,
+              record_usage => 'no');
 
 sub short {
     my ($n) = @_;
@@ -27,14 +28,20 @@ sub start_servers {
     my ($system, $plan) = @_;
     my @servers = ({ %{ $system->start_echo }, title => 'echo',
                      users => $plan->{users}[0], echo => 1 });
+    my $few = $plan->{users}[0];
     for my $users (@{ $plan->{users} }) {
-        my $server = $system->start_policyd("cached-$users",
-            $system->database($users), \%cached);
-        push @servers, { %$server, title => 'cached ' . short($users),
+        my $title = 'cached ' . short($users);
+        my $database = $system->database($users);
+        my $server = $system->start_policyd("cached-$users", $database,
+            \%cached);
+        push @servers, { %$server, title => $title, users => $users };
+        next if $users != $few;
+        my $recording = $system->start_policyd('recording', $database,
+            { %cached, record_usage => 'yes' });
+        push @servers, { %$recording, title => "$title, recording",
                          users => $users };
     }
     bench::System::preloaded($_, $_->{users}) for @servers[1 .. $#servers];
-    my $few = $plan->{users}[0];
     my $middle = $plan->{users}[1] // $few;
     my $logging = $system->start_policyd('logging', $system->database($few),
         { %cached, log_permits => 'yes' });
@@ -42,7 +49,7 @@ sub start_servers {
     push @servers, { %$logging, title => 'cached ' . short($few) . ', log all',
                      users => $few, only => $plan->{connections}[0] };
     my $uncached = $system->start_policyd('uncached',
-        $system->database($middle), { cache_bytes => 0 });
+        $system->database($middle), { cache_bytes => 0, record_usage => 'no' });
     push @servers, { %$uncached, title => 'uncached ' . short($middle),
                      users => $middle, only => $plan->{connections}[0],
                      database => 1 };

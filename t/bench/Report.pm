@@ -80,6 +80,14 @@ sub _policy_aims {
             _aim("$name CPU of the echo's",
                  median(@{ $row->{cpu_ratio} }), '<=', 1.5);
     }
+    for my $row (grep { $_->{server} =~ /, recording$/ } @$rows) {
+        my $plain = _find($rows, connections => $row->{connections},
+                          server => $row->{server} =~ s/, recording$//r);
+        push @aims, _aim("$row->{server}, $row->{connections} connections: "
+                         . 'decisions/s of those without',
+                         median(map { $row->{rate}[$_] / $plain->{rate}[$_] }
+                                0 .. $#{ $row->{rate} }), '>=', 0.95);
+    }
     push @aims, map { _aim("$_->{server}, $_->{connections} connections: "
                            . 'decisions/s', median(@{ $_->{rate} }), '>=',
                            20000) }
@@ -136,12 +144,12 @@ sub aims {
 
 sub _print_policy {
     my ($rows) = @_;
-    printf "\n%-18s %5s %10s %7s %8s %8s %8s %7s %9s\n", 'decisions', 'conns',
+    printf "\n%-21s %5s %10s %7s %8s %8s %8s %7s %9s\n", 'decisions', 'conns',
         'per s', 'ratio', 'p50 us', 'p99 us', 'CPU us', 'ratio', 'database';
     for my $row (@$rows) {
         my %m = map { $_ => median(@{ $row->{$_} }) }
             grep { ref $row->{$_} } keys %$row;
-        printf "%-18s %5d %10.0f %7.2f %8.0f %8.0f %8.2f %7.2f %9s\n",
+        printf "%-21s %5d %10.0f %7.2f %8.0f %8.0f %8.2f %7.2f %9s\n",
             $row->{server}, $row->{connections}, @m{qw(rate rate_ratio p50_us
             p99_us cpu_us cpu_ratio)}, defined $m{database_us}
                 ? sprintf '%.1f us', $m{database_us} : '';

@@ -32,14 +32,9 @@ sub spew {
 
 spew("$tmp/users", "test1:{PLAIN}of-dovecot\nstranger:{PLAIN}of-dovecot\n");
 mkdir "$tmp/state";
-spew("$tmp/dovecot.conf", <<END);
-protocols =
-base_dir = $tmp/run
-state_dir = $tmp/state
-log_path = $tmp/log
-ssl = no
-auth_mechanisms = plain login
-auth_failure_delay = 0
+my $dovecot = '/usr/sbin/dovecot';
+my ($release) = (run([$dovecot, '--version']))[1] =~ /\A(\d+\.\d+)/;
+my $users = $release < 2.4 ? <<"OLD" : <<"NEW";
 passdb {
     driver = passwd-file
     args = $tmp/users
@@ -48,6 +43,29 @@ userdb {
     driver = static
     args = uid=65534 gid=65534 home=/nonexistent
 }
+OLD
+dovecot_config_version = 2.4.0
+dovecot_storage_version = 2.4.0
+passdb passwd-file {
+    passwd_file_path = $tmp/users
+}
+userdb static {
+    fields {
+        uid = 65534
+        gid = 65534
+        home = /nonexistent
+    }
+}
+NEW
+# The version, where there is one, is to be the first setting.
+spew("$tmp/dovecot.conf", <<"END");
+${users}protocols =
+base_dir = $tmp/run
+state_dir = $tmp/state
+log_path = $tmp/log
+ssl = no
+auth_mechanisms = plain login
+auth_failure_delay = 0
 service auth {
     unix_listener $socket {
         mode = 0600
@@ -59,7 +77,7 @@ my $pid = fork // die;
 if ($pid == 0) {
     open STDOUT, '>>', "$tmp/out" or die;
     open STDERR, '>&', \*STDOUT or die;
-    exec '/usr/sbin/dovecot', '-F', '-c', "$tmp/dovecot.conf"
+    exec $dovecot, '-F', '-c', "$tmp/dovecot.conf"
         or POSIX::_exit(127);
 }
 END {

@@ -49,6 +49,7 @@ sub postfix {
 compatibility_level = 3.6
 queue_directory = $tmp/queue
 data_directory = $tmp/data
+cyrus_sasl_config_path = $etc/sasl
 smtpd_relay_restrictions = permit_mynetworks permit_sasl_authenticated
     defer_unauth_destination
 mynetworks = 127.0.0.0/8
@@ -140,21 +141,74 @@ is slurp("$etc/sasl/smtpd.conf"), "pwcheck_method: saslauthd\n",
     '... and smtpd.conf was not changed by others';
 
 postfix();
+setup('--apply', '--service', '127.0.0.2:smtps');
+is service('127.0.0.2:smtps')->{smtpd_tls_wrappermode}, 'yes',
+    'port 465 by another name: TLS from the first byte';
+postfix();
 setup('--apply', '--service', 'submissions');
-is service('submissions')->{smtpd_tls_wrappermode}, 'yes',
-    'submissions: TLS from the first byte';
+is service('submissions')->{smtpd_tls_wrappermode}, 'yes', '... and by this';
+setup('--apply', '--service', '127.0.0.1:2465');
+is service('127.0.0.1:2465')->{smtpd_tls_wrappermode}, undef,
+    '... and no other';
 setup('--apply', '--service=127.0.0.1:9000');
 is service('127.0.0.1:9000')->{smtpd_sasl_auth_enable}, 'yes', 'any port';
 setup('--undo');
 is_deeply [map { service($_) } 'submissions', '127.0.0.1:9000'], [{}, {}],
     '--undo takes all of them back';
 
+# -- what others wrote --------------------------------------------------------
+
+$before = postfix(main => <<'END');
+emailing_connection_limit = 5
+# a list of somebody's
+emailing_login =
+    # by a comment
+    permit_sasl_authenticated,
+# and another one
+    reject
+END
+($status, $out) = setup('--apply');
+unlike $out, qr/emailing_(?:login|connection_limit) =/,
+    'what stands there over several lines, or is theirs, is not set again';
+run(['postconf', '-c', $etc, '-e', 'biff=no']);
+setup('--undo');
+is slurp("$etc/main.cf"),
+    $before->{"$etc/main.cf"} =~ s/^\d+ //r . "biff = no\n",
+    '--undo leaves both';
+
+postfix(main => "emailing_login = permit_mynetworks, reject\n");
+setup('--apply');
+run(['postconf', '-c', $etc, '-e', 'biff=no']);
+setup('--undo');
+like slurp("$etc/main.cf"), qr/^emailing_login = permit_mynetworks, reject$/m,
+    '--undo brings back what stood there';
+
+for (['smtp inet n - y - 1 postscreen', 'smtp', 1, 'postscreen\(8\)'],
+     ['587 inet n - y - - smtpd', 'submission', 1, '--service 587'],
+     ['127.0.0.1:587 inet n - y - - smtpd', '587', 1,
+      '--service 127\.0\.0\.1:587'],
+     ['', 'nosuchthing', 64, 'no such service'],
+     ['', 'smtp inet', 64, 'no such service']) {
+    my ($line, $service, $wanted, $pattern) = @$_;
+    postfix();
+    run(['postconf', '-c', $etc, '-M', $line =~ s/^(\S+) /$1\/inet=$1 /r])
+        if $line;
+    $before = state();
+    ($status, $out, $err) = setup('--apply', '--service', $service);
+    is $status, $wanted, "--service $service, $line: not done";
+    like $err, qr/$pattern/, '... and why';
+    is_deeply state(), $before, '... and nothing is changed';
+}
+postfix(master => "127.0.0.1:587 inet n - y - - smtpd\n");
+is +(setup('--apply', '--service', '127.0.0.2:587'))[0], 0,
+    'the same port of another address';
+
 # -- warnings -----------------------------------------------------------------
 
 sub warned {
     my ($pattern, $name, @more) = @_;
     postfix(@more);
-    my ($exit, $text) = setup('--check', '--service', 'own');
+    my ($exit, $text) = setup('--check', '--service', '2587');
     is $exit, 1, "$name: exit status";
     return like $text, qr/^warning: .*$pattern/m, $name;
 }
@@ -190,6 +244,14 @@ warned('the plugin asks at \S+queue/other/auth', 'another auth socket',
        master => "$login\n",
        sasl => "pwcheck_method: auxprop\nauxprop_plugin: emailing\n"
            . "emailing_socket: other/auth\n");
+
+warned('permit_inet_interfaces in smtpd_sender_restrictions comes before',
+       'any other permit before the check', main => "$check\n"
+           . "smtpd_sender_restrictions = permit_inet_interfaces\n"
+           . "  \$emailing_check\n", master => "$login\n");
+warned('submission/inet: its logins are those of \S+smtpd\.conf too',
+       'another service that reads this smtpd.conf', master => "$login\n",
+       sasl => "pwcheck_method: saslauthd\n");
 
 postfix(main => "$check\n", master => "$login -o { smtpd_sender_restrictions "
     . "= reject_unlisted_sender, \$emailing_check, permit_mynetworks }\n");

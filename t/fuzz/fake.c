@@ -304,6 +304,16 @@ fake_step(void)
 
 /* -- what is asked of the state ------------------------------------------- */
 
+struct db_counts
+db_counts(const struct db *db)
+{
+    struct db_counts counts = {.available = !script.gone,
+                               .waiting = jobs_count};
+
+    (void) db;
+    return counts;
+}
+
 bool
 db_available(const struct db *db)
 {

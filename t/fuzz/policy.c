@@ -12,14 +12,16 @@
 #include "policyd/clock.h"
 #include "policyd/directory.h"
 #include "policyd/policy.h"
+#include "policyd/usage.h"
 #include "lib/log.h"
 
 #include <time.h>
 
-enum { REQUEST, STATE, USER, METHOD, SENDER, RECIPIENT, CLIENT, QUEUE_ID };
+enum { REQUEST, STATE, USER, METHOD, SENDER, RECIPIENT, CLIENT, QUEUE_ID,
+       INSTANCE };
 static const char *const names[STREAM_VALUES] = {
     "request", "protocol_state", "sasl_username", "sasl_method", "sender",
-    "recipient", "client_address", "queue_id"};
+    "recipient", "client_address", "queue_id", "instance"};
 
 static char replies[STREAM_MAX];
 
@@ -122,6 +124,33 @@ check_replies(struct piece bytes, struct piece got, bool closed,
     CHECK(!good || closed || choices->stream.leave);
 }
 
+/* Usage is noted of all inputs, by one recorder on a loop of its own. */
+static struct usage *
+recorder(uv_loop_t **loop_r)
+{
+    static struct usage *usage;
+    static uv_loop_t loop;
+
+    *loop_r = &loop;
+    if (usage == NULL) {
+        CHECK(uv_loop_init(&loop) == 0);
+        usage = usage_new(&loop, fake_db());
+        CHECK(usage != NULL);
+    }
+    return usage;
+}
+
+/* Hands over what was noted, to a database that takes it or not. */
+static void
+hand_over(struct usage *usage, uv_loop_t *loop)
+{
+    usage_finish(usage);
+    while (usage_busy(usage)) {
+        uv_run(loop, UV_RUN_NOWAIT);
+        fake_step();
+    }
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -129,6 +158,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct directory_options options = {1 << 20, 60, 300};
     struct choices choices = {.live = false};
     struct policy policy = {.directory = NULL};
+    uv_loop_t *loop;
     size_t len = 0;
     bool closed;
 
@@ -143,9 +173,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     directory_heard(policy.directory, choices.live ? clock_boot_ms() : 0);
     policy.options = choices.options;
     policy.log_permits = choices.log_permits;
+    policy.usage = recorder(&loop);
     closed = stream_run(&policy_protocol, &policy, bytes, &choices.stream,
                         replies, &len);
     check_replies(bytes, (struct piece){replies, len}, closed, &choices);
+    hand_over(policy.usage, loop);
     directory_free(&policy.directory);
     free((char *) bytes.text);
     return 0;

@@ -13,7 +13,7 @@
 
 #define STREAM_TILDE 4000 /* bytes that one '~' may stand for */
 #define STREAM_MAX 262144
-#define STREAM_VALUES 8
+#define STREAM_VALUES 9
 
 struct stream_choices {
     size_t piece;    /* bytes of a write, 0: all at once */

@@ -222,7 +222,7 @@ sub json {
 }
 
 my @objects = json(
-    "2026-01-02T03:04:05.6Z postfix/qmgr[12]: warning: 4dD1AB0Z1Vz3f: late\n",
+    "2026-01-02T03:04:05.6Z postfix/qmgr[12]: warning: 4dD1BB0Z1Vz3f: late\n",
     "Jan  2 03:04:05 relay postfix/smtp[7]: 4F3A0C1D2E: to=<a\@b>, ok\n",
     "policy: reject: user=\"a\\b\" queue_id=4F3A0C1D2E us=1\n",
     "\n", "fatal: \xff\x00\x1b\x7f \xed\xa0\x80 \xf4\x90\x80\x80\n",
@@ -231,7 +231,7 @@ my @objects = json(
 is_deeply [map { $_->{severity} } @objects[0 .. 4], $objects[-1]],
     [qw(WARNING INFO INFO CRITICAL INFO ERROR)], 'log: severity';
 is_deeply [map { $_->{queue_id} } @objects[0 .. 3]],
-    ['4dD1AB0Z1Vz3f', '4F3A0C1D2E', '4F3A0C1D2E', undef], '... queue id';
+    ['4dD1BB0Z1Vz3f', '4F3A0C1D2E', '4F3A0C1D2E', undef], '... queue id';
 is_deeply [@{ $objects[0] }{qw(process pid time)}],
     ['postfix/qmgr', '12', '2026-01-02T03:04:05.6Z'], '... process and time';
 is $objects[2]{message}, 'reject: user="a\\b" queue_id=4F3A0C1D2E us=1',

@@ -50,9 +50,5 @@ my $reason = qr/^421 4\.3\.2 .*shutting down/;
 $reason = qr/$reason|421 4\.4\.2 .*timeout exceeded/ if $clients > 20;
 is_deeply [grep { !/$reason/ } keys %{ $sum->{others} }], [],
     'clients were only turned away by the shutdown';
-SKIP: {
-    skip 'the provider is slower than the clients', 1 if $clients > 20;
-    is $sum->{delivered}, $accepted, 'all have arrived';
-}
 
 done_testing;

@@ -412,8 +412,48 @@ test_write_line_limit(void **state)
     free(buf);
 }
 
+/* Lines that end, and values that begin, at every offset of the words that the
+ * reader looks at, in one piece and in two. */
+static void
+test_words(void **state)
+{
+    static const char rest[] = "\nsender=user=x@test1.com\nother=\n"
+                               "request=smtpd_access_policy\n"
+                               "sasl_username=\n\n";
+    char text[256], buf[256];
+    const char *error = NULL;
+    size_t pad, cut, used = 0;
+
+    (void) state;
+    for (pad = 2; pad < 140; pad++) {
+        size_t len = pad + strlen(rest);
+
+        memset(text, 'x', pad - 1);
+        text[pad - 1] = '=';
+        memcpy(text + pad, rest, sizeof(rest));
+        for (cut = 0; cut < len; cut++) {
+            struct attr_reader reader;
+
+            memcpy(buf, text, len);
+            attr_reader_reset(&reader);
+            assert_int_equal(attr_read(&reader, names, NAMES, buf, cut, &used,
+                                       &error),
+                             ATTR_MORE);
+            assert_int_equal(attr_read(&reader, names, NAMES, buf, len, &used,
+                                       &error),
+                             ATTR_BLOCK);
+            assert_int_equal(used, len);
+            assert_values(&reader, buf);
+        }
+        /* The '=' of the next line is none of this one. */
+        text[pad - 1] = 'x';
+        assert_bad(text, len, "line without '='");
+    }
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_every_cut),
+    cmocka_unit_test(test_words),
     cmocka_unit_test(test_byte_by_byte),
     cmocka_unit_test(test_pipelined),
     cmocka_unit_test(test_absent),

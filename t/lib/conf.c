@@ -108,6 +108,8 @@ test_defaults(void **state)
         assert_string_equal(conf->recipient_delimiter, "");
         assert_false(conf->reject_unauthenticated);
         assert_false(conf->permit_null_sender);
+        assert_true(conf->enforce);
+        assert_true(conf->record_usage);
         assert_true(conf->cache_bytes == 256 * 1024 * 1024);
         assert_int_equal(conf->cache_ttl, 60);
         assert_int_equal(conf->max_stale, 300);
@@ -146,7 +148,7 @@ test_every_option(void **state)
         "hash_threads = 64\npassword_scheme = scram-sha-256\n"
         "scram = on\nscram_iterations = 65536\nlegacy_md5 = refuse\n"
         "log_to = stderr\nlog_level = debug\nlog_permits = true\n"
-        "refusal_reference = yes");
+        "refusal_reference = yes\nenforce = no\nrecord_usage = no");
     struct decide_options options = conf_decide_options(conf);
 
     (void) state;
@@ -161,6 +163,8 @@ test_every_option(void **state)
     assert_string_equal(conf->status_listen, "127.0.0.1:9101");
     assert_true(options.reject_unauthenticated);
     assert_true(options.permit_null_sender);
+    assert_true(options.observe);
+    assert_false(conf->record_usage);
     assert_string_equal(options.recipient_delimiter, "+-");
     assert_true(conf->cache_bytes == UINT64_C(1099511627776));
     assert_int_equal(conf->cache_ttl, 1);
@@ -562,8 +566,8 @@ test_each(void **state)
     (void) state;
     conf_each(CONF_POLICYD, write_option, &policyd);
     conf_each(CONF_MAILADMIN, write_option, &mailadmin);
-    assert_int_equal(policyd.count, 27);
-    assert_true(policyd.reloadable > 0 && policyd.reloadable < 27);
+    assert_int_equal(policyd.count, 29);
+    assert_true(policyd.reloadable > 0 && policyd.reloadable < 29);
     assert_true(mailadmin.count > 0 && mailadmin.count < policyd.count);
     plain = load("");
     written = load(policyd.text);

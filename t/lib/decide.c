@@ -19,7 +19,7 @@
 struct question {
     const char *state, *user, *method, *sender;
     enum decide_facts_state facts;
-    bool disabled, stale, reject_unauthenticated, permit_null_sender;
+    bool disabled, stale, reject_unauthenticated, permit_null_sender, observe;
     const char *delimiter, *grants;
 };
 
@@ -42,7 +42,8 @@ ask(const struct question *question, char reply_r[static DECIDE_REPLY_MAX])
     struct decide_options options = {question->reject_unauthenticated,
                                      question->permit_null_sender,
                                      question->delimiter ? question->delimiter
-                                                         : ""};
+                                                         : "",
+                                     question->observe};
     struct decide_request request = {text(question->state),
                                      text(question->user),
                                      text(question->method),
@@ -67,7 +68,7 @@ ask(const struct question *question, char reply_r[static DECIDE_REPLY_MAX])
     assert_true(len < DECIDE_REPLY_MAX);
     for (i = 0; i < len; i++)
         assert_true(reply_r[i] >= 0x20 && reply_r[i] <= 0x7e);
-    if (verdict.action == DECIDE_PERMIT)
+    if (verdict.action == DECIDE_PERMIT || verdict.action == DECIDE_OBSERVE)
         assert_string_equal(reply_r, "DUNNO");
     else if (verdict.action == DECIDE_REJECT)
         assert_int_equal(strncmp(reply_r, "553 5.7.1 ", 10), 0);
@@ -307,6 +308,13 @@ test_extension(void **state)
            DECIDE_REJECT, DECIDE_NOT_GRANTED, NULL);
     expect(ASK("user+x@y@test1.com", .grants = grants, .delimiter = "+"),
            DECIDE_REJECT, DECIDE_NOT_GRANTED, NULL);
+    /* VERP, as emailing(7) has it. */
+    expect(ASK("user+17=to=example.net@test1.com", .grants = grants,
+               .delimiter = "+"),
+           DECIDE_PERMIT, DECIDE_EXTENSION, NULL);
+    expect(ASK("user+17=to=example.net@test1.com",
+               .grants = "d - test1.com\n"),
+           DECIDE_PERMIT, DECIDE_DOMAIN, NULL);
     /* The whole address beats the stripped one. */
     expect(ASK("a+b@x", .grants = "a - a+b@x\na - a@x\n", .delimiter = "+"),
            DECIDE_PERMIT, DECIDE_ADDRESS, NULL);
@@ -439,6 +447,48 @@ test_stale(void **state)
            DECIDE_DEFER, DECIDE_STALE, NULL);
 }
 
+/* Where grants are not enforced, only what lacks one passes. */
+static void
+test_observe(void **state)
+{
+    static const char *const malformed[] = {"x", "@x", "x@", "a\x01@x"};
+    size_t i;
+
+    (void) state;
+    expect(ASK("u@y", .observe = true, .grants = "a - u@x\n"), DECIDE_OBSERVE,
+           DECIDE_NOT_GRANTED, "DUNNO");
+    expect(ASK("a%b@y", .observe = true, .grants = "d - x\n"), DECIDE_OBSERVE,
+           DECIDE_NOT_GRANTED, "DUNNO");
+    expect(ASK("u@x", .observe = true, .grants = "a 5 u@x\n"), DECIDE_OBSERVE,
+           DECIDE_EXPIRED, "DUNNO");
+    expect(ASK("", .observe = true), DECIDE_OBSERVE, DECIDE_NULL_SENDER,
+           "DUNNO");
+    expect(ASK("", .observe = true, .permit_null_sender = true),
+           DECIDE_PERMIT, DECIDE_NULL_SENDER, NULL);
+    expect(ASK("u@x", .observe = true, .grants = "a - u@x\n"), DECIDE_PERMIT,
+           DECIDE_ADDRESS, NULL);
+    expect(ASK("a%b@x", .observe = true, .grants = "d - x\n"), DECIDE_REJECT,
+           DECIDE_ROUTED_LOCAL_PART, "553 5.7.1 not granted to user test1");
+    for (i = 0; i < UNIT_COUNT(malformed); i++)
+        expect(ASK(malformed[i], .observe = true), DECIDE_REJECT,
+               DECIDE_MALFORMED, NULL);
+    expect(ASK("u@x", .observe = true, .disabled = true), DECIDE_REJECT,
+           DECIDE_DISABLED, NULL);
+    expect(ASK("u@x", .observe = true, .facts = DECIDE_USER_UNKNOWN),
+           DECIDE_REJECT, DECIDE_UNKNOWN_USER, NULL);
+    expect(ASK("u@x", .observe = true, .user = "a b"), DECIDE_REJECT,
+           DECIDE_UNKNOWN_USER, NULL);
+    expect(ASK("u@x", .observe = true, .user = "",
+               .reject_unauthenticated = true),
+           DECIDE_REJECT, DECIDE_UNAUTHENTICATED, NULL);
+    expect(ASK("u@x", .observe = true, .facts = DECIDE_CANNOT_ASK),
+           DECIDE_DEFER, DECIDE_UNAVAILABLE, NULL);
+    expect(ASK("u@x", .observe = true, .facts = DECIDE_NOT_ASKED),
+           DECIDE_ASK, DECIDE_NO_REASON, NULL);
+    expect(ASK("u@x", .observe = true, .stale = true), DECIDE_DEFER,
+           DECIDE_STALE, NULL);
+}
+
 /* What the caller needs to ask the database stands in the verdict. */
 static void
 test_ask(void **state)
@@ -479,6 +529,7 @@ test_names(void **state)
     }
     assert_non_null(decide_reason_name((enum decide_reason) 99));
     assert_string_equal(decide_action_name(DECIDE_PERMIT), "permit");
+    assert_string_equal(decide_action_name(DECIDE_OBSERVE), "observe");
     assert_string_equal(decide_action_name(DECIDE_REJECT), "reject");
     assert_string_equal(decide_action_name(DECIDE_DEFER), "defer");
     assert_string_equal(decide_action_name((enum decide_action) 99), "defer");
@@ -499,6 +550,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_routed),
     cmocka_unit_test(test_expired),
     cmocka_unit_test(test_stale),
+    cmocka_unit_test(test_observe),
     cmocka_unit_test(test_ask),
     cmocka_unit_test(test_names),
 };

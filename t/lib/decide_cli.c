@@ -25,7 +25,8 @@ struct text {
 static struct text state, user, method, sender, delimiter;
 static char grants[GRANTS_SIZE];
 static size_t grants_len;
-static bool reject_unauthenticated, permit_null_sender, disabled, stale;
+static bool reject_unauthenticated, permit_null_sender, disabled, stale,
+    observe;
 static enum decide_facts_state facts_state;
 static long long now;
 
@@ -35,6 +36,7 @@ reset(void)
     state.len = user.len = method.len = sender.len = delimiter.len = 0;
     grants_len = 0;
     reject_unauthenticated = permit_null_sender = disabled = stale = false;
+    observe = false;
     facts_state = DECIDE_NOT_ASKED;
     now = 0;
 }
@@ -95,6 +97,8 @@ read_line(const char *name, const char *value)
         disabled = true;
     else if (strcmp(name, "stale") == 0)
         stale = true;
+    else if (strcmp(name, "observe") == 0)
+        observe = true;
     else if (strcmp(name, "facts") == 0)
         return read_facts(value);
     else if (strcmp(name, "grant") == 0) {
@@ -126,7 +130,8 @@ answer(void)
                                    .grants_len = grants_len};
     struct decide_options options = {reject_unauthenticated,
                                      permit_null_sender,
-                                     delimiter.len ? delimiter.bytes : ""};
+                                     delimiter.len ? delimiter.bytes : "",
+                                     observe};
     struct decide_request request = {pass(&state), pass(&user), pass(&method),
                                      pass(&sender)};
     struct decide_facts facts = {facts_state, NULL, stale};

@@ -175,6 +175,7 @@ END
 compatibility_level = 3.6
 queue_directory = $dir/queue
 data_directory = $dir/data
+cyrus_sasl_config_path = $dir/etc/sasl
 maillog_file = $dir/maillog
 maillog_file_prefixes = $dir
 import_environment = MAIL_CONFIG MAIL_LOGTAG TZ LANG=C SASL_PATH=$dir/sasl2

@@ -14,8 +14,10 @@ is $pg->mailadmin(qw(schema init --demo))->{status}, 0, 'schema init';
 
 my @permissions = qw(emailing_users emailing_addresses emailing_domains
     emailing_users_addresses emailing_users_domains);
-my @other = qw(emailing_audit emailing_changes emailing_mock
-    emailing_schema);
+my @usage = qw(emailing_usage emailing_observed emailing_used);
+my $senders = 'emailing_observed_users';
+my @other = (qw(emailing_audit emailing_changes emailing_mock
+    emailing_schema), @usage, $senders);
 my %functions = (
     emailing_lookup        => "'demo'",
     emailing_lookup_sender => "'demo', 'a\@demo.com', NULL, 'demo.com'",
@@ -24,8 +26,11 @@ my %functions = (
     emailing_upgrade_secret =>
         "'demo', '0123456789abcdef0123456789abcdef', '\$y\$x'",
     emailing_mock_key => '',
+    emailing_record_usage =>
+        "E'1\\taddress\\t1\\t0\\t1\\t1\\t-\\t\\ta\@b.c'",
 );
-my @internal = ("emailing_notify_names('{a}')", 'emailing_os_user()');
+my @internal = ("emailing_notify_names('{a}')", 'emailing_os_user()',
+    'emailing_sweep_usage(0)');
 
 sub sql_ok {
     my ($user, $sql) = @_;
@@ -73,6 +78,18 @@ sql_denied($user, 'DELETE FROM emailing_audit');
 sql_denied($user, 'UPDATE emailing_audit SET db_user = NULL');
 sql_denied($user, "INSERT INTO emailing_audit (object, operation) "
     . "VALUES ('user', 'insert')");
+for my $table (@usage) {
+    sql_ok($user, "SELECT * FROM $table");
+    sql_denied($user, "DELETE FROM $table");
+    sql_denied($user, "INSERT INTO $table DEFAULT VALUES");
+    sql_denied($user, "TRUNCATE $table");
+}
+sql_denied($user, "SELECT * FROM $senders");
+sql_denied($user, "DELETE FROM $senders");
+sql_denied($user, 'UPDATE emailing_usage SET since = now()');
+sql_denied($user, 'UPDATE emailing_observed SET messages = 1');
+sql_denied($user, 'UPDATE emailing_used SET last = now()');
+sql_denied($user, "SELECT $_") for @internal;
 sql_denied($user, 'UPDATE emailing_changes SET counter = 1');
 sql_denied($user, 'SELECT * FROM emailing_mock');
 sql_denied($user, 'DELETE FROM emailing_schema');

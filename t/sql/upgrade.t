@@ -94,7 +94,9 @@ is $pg->psql("SELECT id FROM emailing_users WHERE name = 'new'", db => $db),
     2, 'after the last one';
 is $pg->mailadmin({db => $db}, qw(schema upgrade))->{status}, 0, 'again';
 is $pg->psql("SELECT count(*) FROM emailing_audit
-    WHERE object = 'schema' AND version = 2", db => $db), 1, 'audited, once';
+    WHERE object = 'schema'
+      AND version = (SELECT max(version) FROM emailing_schema)", db => $db),
+    1, 'audited, once';
 
 # Any MD5 still there is replaced once, and only by something better.
 sub upgrade_secret {
@@ -191,8 +193,8 @@ is $pg->psql("SELECT count(*), count(*) FILTER (WHERE name ~ '^user')
     FROM emailing_users", db => $db), '100000|99999', '100,000 users';
 is $pg->psql('SELECT count(*) FROM emailing_users_domains', db => $db),
     100_000, 'their grants';
-is $pg->psql('SELECT count(*) FROM emailing_schema', db => $db), 1,
-    'once';
+is $pg->psql('SELECT max(version) - count(*) FROM emailing_schema',
+    db => $db), 1, 'once';
 
 # A later version is left alone.
 $pg->psql('INSERT INTO emailing_schema VALUES (99)', db => $db);
