@@ -48,7 +48,7 @@ my $socket = $p->policy_socket;
 is $socket->policy({ protocol_state => 'HELO' }), 'DUNNO',
     'policy is answered beside them';
 @kept = ();
-ok within(5, sub {
+ok within(20, sub {
     return "@{[eval { http($address, '/healthz') }]}" eq "200 ok\n";
 }), 'and so is the page, when they have gone';
 
@@ -58,7 +58,7 @@ my $answered = 0;
 for (1 .. 3) {
     syswrite $alive, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
     vec(my $bits = '', fileno $alive, 1) = 1;
-    select $bits, undef, undef, 5 or last;
+    select $bits, undef, undef, 20 or last;
     sysread $alive, my $text, 4096;
     $answered++ if $text =~ m{\AHTTP/1\.1 200 .*\r\n\r\nok\n\z}s;
 }
