@@ -70,6 +70,8 @@ like $out, qr/^$_ +\d/m, "a row: $_" for @rows;
 like $out, qr/^\d+ answers, none of them wrong$/m, 'every answer was checked';
 like $out, qr/^40 users with 4 grants each: loaded in /m, 'loading';
 like $out, qr/^20 idle connections, 2 busy: /m, 'idle connections';
+like $out, qr/^4 changes by $_, obeyed by 3 policyds: /m, "changes by $_"
+    for qw(SQL mailadmin);
 open my $file, '<', "$dir/json" or die "$dir/json: $!";
 my $result = JSON::PP->new->decode(do { local $/; <$file> });
 is_deeply [map { "$_->{server} $_->{connections}" } @{ $result->{policy} }],

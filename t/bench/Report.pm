@@ -16,10 +16,18 @@ use bench::Policy qw(short);
 
 our @EXPORT_OK = qw(median machine print_report aims);
 
+my %by = (sql => 'SQL', mailadmin => 'mailadmin');
+
 sub median {
     my @sorted = sort { $a <=> $b } @_;
     return if !@sorted;
     return ($sorted[$#sorted / 2] + $sorted[@sorted / 2]) / 2;
+}
+
+# The value that this share of the sorted ones is not above.
+sub _share {
+    my ($sorted, $share) = @_;
+    return $sorted->[POSIX::ceil($share * @$sorted) - 1];
 }
 
 sub _first {
@@ -137,6 +145,12 @@ sub aims {
                          . 'busy: MiB above the records',
                          $idle->{above_records} / 2**20, '<=', 64);
     }
+    if (my $changes = $result->{changes}) {
+        push @aims, _aim("a change by $by{$_}: ms until $changes->{policyds} "
+                         . 'policyds obey it, p99',
+                         1000 * _share($changes->{$_}, 0.99), '<=', 100)
+            for qw(sql mailadmin);
+    }
     return \@aims;
 }
 
@@ -200,6 +214,15 @@ sub print_report {
     if (my $idle = $result->{idle}) {
         printf "%d idle connections, %d busy: %.1f MiB above the records\n",
             @$idle{qw(idle busy)}, $idle->{above_records} / 2**20;
+    }
+    if (my $changes = $result->{changes}) {
+        printf "%d changes by %s, obeyed by %d policyds: median %.1f ms, "
+            . "p99 %.1f ms, at most %.1f ms\n",
+            @{ $changes->{$_} } / $changes->{policyds}, $by{$_},
+            $changes->{policyds},
+            map { 1000 * $_ } median(@{ $changes->{$_} }),
+            _share($changes->{$_}, 0.99), $changes->{$_}[-1]
+            for qw(sql mailadmin);
     }
     _print_mail($result->{mail}) if $result->{mail};
     print "\naims\n";
