@@ -22,7 +22,6 @@ my ($clients, $away) = (20, $ENV{EMAILING_LONG} ? 60 : 10);
 my $password = 'secret';
 my $deferred = '451 4.3.0 permission lookup failed, try again later';
 my $s = Emailing->up;
-my $status = "127.0.0.1:$s->{environment}{EMAILING_STATUS_PORT}";
 my @strangers = map { "stranger$_" } 1 .. 4;
 $s->mailadmin_ok([qw(add domain test1.com)]);
 for my $user ((map { "user$_" } 1 .. $clients), @strangers) {
@@ -30,7 +29,7 @@ for my $user ((map { "user$_" } 1 .. $clients), @strangers) {
     $s->mailadmin_ok([split ' ', "grant domain test1.com to $user"]);
 }
 
-sub metric { return Emailing::Policyd::metrics($status)->{"emailing_$_[0]"} }
+sub metric { return (Emailing::Policyd::counts($s, $_[0]))[0] }
 
 # Logs in and sends, five messages a session, until it is told to end; says
 # each answer, and how many were good.
