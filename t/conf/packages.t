@@ -130,8 +130,9 @@ inside('built and installed', 1, "cd /src\n$steps");
 $out = inside('a session of what was built', 0, 'bash /debs/session');
 like $out, qr/^ok - $_/m, $_ for 'doctor is content',
     '--undo: main.cf and master.cf';
+# The lock is that of conf/packages.
 $out = inside('uninstalled', 0, "cd /src; make -s uninstall >/dev/null 2>&1
-    rm -rf /src; $list");
+    rm -rf /src /run/lock/secure-emailing.packages; $list");
 is_deeply [grep { !m{^/(?:etc/secure-|var/spool/postfix/)emailing\b} }
            split /\n/, $out], [],
     'nothing is left but what was configured, and the folder of the sockets';
