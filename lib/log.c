@@ -15,9 +15,11 @@
 #define LINE_MAX_LEN 2048 /* a longer message is cut */
 #define QUEUE_LINES 1024  /* what waits for the writer, at most */
 #define STOP_SECONDS 1    /* for the writer to write what is left */
+#define GATHER_MS 3       /* from a line to its being written */
 
 struct line {
     enum log_level level;
+    struct timespec when;
     char text[LINE_MAX_LEN];
 };
 
@@ -82,19 +84,18 @@ level_priority(enum log_level level)
 
 /* One write(2) a line, so that lines of several processes do not mix. */
 static void
-write_stderr(enum log_level level, const char *text)
+write_stderr(enum log_level level, const struct timespec *when,
+             const char *text)
 {
     char line[LINE_MAX_LEN + 128];
-    struct timespec now;
     struct tm tm;
     size_t used;
     int len;
 
-    clock_gettime(CLOCK_REALTIME, &now);
-    gmtime_r(&now.tv_sec, &tm);
+    gmtime_r(&when->tv_sec, &tm);
     used = strftime(line, sizeof(line), "%Y-%m-%dT%H:%M:%S", &tm);
     len = snprintf(line + used, sizeof(line) - used, ".%03ldZ %s[%ld]: %s%s\n",
-                   now.tv_nsec / 1000000, log_ident, (long) getpid(),
+                   when->tv_nsec / 1000000, log_ident, (long) getpid(),
                    level_prefix(level), text);
     if (len < 0)
         return;
@@ -109,12 +110,31 @@ write_stderr(enum log_level level, const char *text)
 }
 
 static void
-write_line(enum log_level level, const char *text)
+write_line(enum log_level level, const struct timespec *when, const char *text)
 {
     if (log_target == LOG_TO_SYSLOG)
         syslog(level_priority(level), "%s%s", level_prefix(level), text);
     else
-        write_stderr(level, text);
+        write_stderr(level, when, text);
+}
+
+/*
+ * Waits for a line, and for those that come with it: to wake the writer costs
+ * the caller more than his line does, and with a line for each of many requests
+ * that would be most of what they cost. Called with the lock.
+ */
+static void
+gather(void)
+{
+    const struct timespec pause = {0, GATHER_MS * 1000 * 1000};
+
+    while (queue.count == 0 && !queue.stopping)
+        pthread_cond_wait(&queue.filled, &queue.lock);
+    if (queue.stopping)
+        return;
+    pthread_mutex_unlock(&queue.lock);
+    nanosleep(&pause, NULL);
+    pthread_mutex_lock(&queue.lock);
 }
 
 /* Takes the next line into line. False when the writer is to end. */
@@ -124,8 +144,8 @@ take(struct line *line)
     bool more;
 
     pthread_mutex_lock(&queue.lock);
-    while (queue.count == 0 && !queue.stopping)
-        pthread_cond_wait(&queue.filled, &queue.lock);
+    if (queue.count == 0)
+        gather();
     more = queue.count > 0;
     if (more) {
         *line = queue.lines[queue.first];
@@ -135,6 +155,7 @@ take(struct line *line)
             struct line *notice = &queue.lines[queue.first];
 
             notice->level = LOG_LEVEL_WARNING;
+            notice->when = line->when;
             snprintf(notice->text, sizeof(notice->text),
                      "log: %lu lines dropped: the log is too slow",
                      queue.dropped);
@@ -153,7 +174,7 @@ writer(void *unused)
 
     (void) unused;
     while (take(&line))
-        write_line(line.level, line.text);
+        write_line(line.level, &line.when, line.text);
     pthread_mutex_lock(&queue.lock);
     queue.stopped = true;
     pthread_mutex_unlock(&queue.lock);
@@ -205,7 +226,7 @@ log_stop_writer(void)
     for (; queue.count > 0; queue.count--) {
         struct line *line = &queue.lines[queue.first];
 
-        write_line(line->level, line->text);
+        write_line(line->level, &line->when, line->text);
         queue.first = (queue.first + 1) % QUEUE_LINES;
     }
     free(queue.lines);
@@ -217,7 +238,7 @@ log_stop_writer(void)
 
 /* False when there is no writer. */
 static bool
-enqueue(enum log_level level, const char *text)
+enqueue(enum log_level level, const struct timespec *when, const char *text)
 {
     struct line *line;
     bool running;
@@ -229,6 +250,7 @@ enqueue(enum log_level level, const char *text)
     } else if (running) {
         line = &queue.lines[(queue.first + queue.count) % QUEUE_LINES];
         line->level = level;
+        line->when = *when;
         memcpy(line->text, text, strlen(text) + 1);
         if (queue.count++ == 0)
             pthread_cond_signal(&queue.filled);
@@ -243,6 +265,7 @@ static void log_message(enum log_level level, const char *format,
 static void
 log_message(enum log_level level, const char *format, va_list args)
 {
+    struct timespec now;
     char text[LINE_MAX_LEN];
     char *at;
 
@@ -253,8 +276,9 @@ log_message(enum log_level level, const char *format, va_list args)
     for (at = text; *at != '\0'; at++)
         if ((unsigned char) *at < 0x20 || *at == 0x7f)
             *at = '?';
-    if (!enqueue(level, text))
-        write_line(level, text);
+    clock_gettime(CLOCK_REALTIME, &now);
+    if (!enqueue(level, &now, text))
+        write_line(level, &now, text);
 }
 
 #define LOG_FUNCTION(name, level)                                             \
