@@ -111,17 +111,19 @@ on_request(void *context, struct MHD_Connection *connection, const char *url,
 
 static void on_timer(uv_timer_t *timer);
 
-/* Lets libmicrohttpd work, and comes back when it next wants to. */
+/* Lets libmicrohttpd work, and comes back when it next wants to, or after a
+ * pause: at its limit of connections it stops listening, and listens again only
+ * in the run after the one in which they went, for which nothing may wake us. */
 static void
 run(struct status *status)
 {
     MHD_UNSIGNED_LONG_LONG timeout;
 
     MHD_run(status->http);
-    if (MHD_get_timeout(status->http, &timeout) == MHD_YES)
-        uv_timer_start(status->timer, on_timer, timeout, 0);
-    else
-        uv_timer_stop(status->timer);
+    if (MHD_get_timeout(status->http, &timeout) != MHD_YES
+        || timeout > PAUSE_MS)
+        timeout = PAUSE_MS;
+    uv_timer_start(status->timer, on_timer, timeout, 0);
 }
 
 static void

@@ -47,7 +47,10 @@ my @kept = map { send_raw($_) } "\0" x 1000, 'GET /' . 'x' x 100_000,
 my $socket = $p->policy_socket;
 is $socket->policy({ protocol_state => 'HELO' }), 'DUNNO',
     'policy is answered beside them';
+# All go at once: what is left then must not be deaf.
+kill 'STOP', $p->pid;
 @kept = ();
+kill 'CONT', $p->pid;
 ok within(20, sub {
     return "@{[eval { http($address, '/healthz') }]}" eq "200 ok\n";
 }), 'and so is the page, when they have gone';
