@@ -255,7 +255,7 @@ handle_block(struct conn *conn, char *block)
     enum server_handled handled;
 
     list_move(conn, &server->idle); /* the next block has its own time */
-    conn->handling = conn->busy = true;
+    conn->handling = conn->busy = conn->asked = true;
     handled = protocol->handle(server->context, conn, block,
                                conn->reader.values, &error);
     conn->handling = false;
@@ -323,7 +323,7 @@ conn_settle(struct conn *conn)
         list_move(conn, &server->waiting);
         return;
     }
-    if (conn->ended || server->draining) {
+    if (conn->ended || (server->draining && conn->kept_len == 0)) {
         conn_close(conn, NULL);
         return;
     }

@@ -43,6 +43,7 @@ struct conn {
     void *waiting;
     bool handling; /* inside the protocol's handle() */
     bool busy;     /* a block waits for its reply */
+    bool asked;    /* a block has come */
     bool reading;
     bool ended;    /* the client will send no more */
     bool closing;

@@ -13,6 +13,7 @@
 
 #define SWEEP_MS 1000
 #define DRAIN_MS 50 /* for what was sent before the end was asked for */
+#define DRAIN_LAST_MS 1000 /* for who has just come, and what has begun */
 #define COMPLAINT_MS 1000
 
 /* -- accepting ------------------------------------------------------------ */
@@ -187,16 +188,32 @@ server_free(struct server **server)
 }
 
 static void
+on_last(uv_timer_t *timer)
+{
+    struct server *server = timer->data;
+
+    conn_close_all(&server->idle);
+    conn_close_all(&server->unfinished);
+    uv_timer_start(timer, on_sweep, SWEEP_MS, SWEEP_MS);
+}
+
+/* Postfix asks again on a new connection when one has ended, and once only: so
+ * a connection that has asked nothing yet is not closed in front of it. */
+static void
 on_drain(uv_timer_t *timer)
 {
     struct server *server = timer->data;
+    struct conn *conn, *next;
 
     server->leaving = false;
     server->draining = true;
     listener_free(&server->listener);
-    conn_close_all(&server->idle);
-    conn_close_all(&server->unfinished);
-    uv_timer_start(timer, on_sweep, SWEEP_MS, SWEEP_MS);
+    for (conn = server->idle.first; conn != NULL; conn = next) {
+        next = conn->next;
+        if (conn->asked)
+            conn_close(conn, NULL);
+    }
+    uv_timer_start(timer, on_last, DRAIN_LAST_MS, 0);
 }
 
 /* Until the timer all goes on as before: what had been sent, and who had
@@ -211,8 +228,9 @@ server_drain(struct server *server)
 bool
 server_busy(const struct server *server)
 {
-    return server->leaving || server->waiting.first != NULL
-           || server->writing.first != NULL;
+    return server->leaving || server->idle.first != NULL
+           || server->unfinished.first != NULL
+           || server->waiting.first != NULL || server->writing.first != NULL;
 }
 
 struct server_counts

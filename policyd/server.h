@@ -72,10 +72,12 @@ struct server *server_new(uv_loop_t *loop, int fd,
                           struct server_budget *budget, const char **error_r);
 
 /* Takes in what clients have sent by now, then stops listening and closes the
- * connections that wait for no answer; the others once they have it. */
+ * connections that wait for no answer; the others once they have it. Those that
+ * have asked nothing yet, or begun to, have a second for it. */
 void server_drain(struct server *server);
 
-/* Whether it drains still: a connection waits for an answer, or may. */
+/* Whether it drains still: a connection waits for an answer, or may. Only to
+ * be asked after server_drain(). */
 bool server_busy(const struct server *server);
 
 struct server_counts server_counts(const struct server *server);

@@ -342,6 +342,8 @@ $_->send($connect x 3) for $known, $fresh, $late;
 my $silent = $p->policy_socket;
 my $half = $p->policy_socket;
 $half->send('request=');
+my ($new, $rest) = map { $p->policy_socket } 1 .. 2;
+$rest->send(substr $connect, 0, 20);
 kill 'TERM', $p->pid;
 kill 'CONT', $p->pid;
 for (['known', $known], ['new', $fresh], ['not yet accepted', $late]) {
@@ -350,6 +352,14 @@ for (['known', $known], ['new', $fresh], ['not yet accepted', $late]) {
         "SIGTERM: a $name connection has its answers";
     ok $socket->closed, "SIGTERM: a $name connection is closed";
 }
+# The last try of an smtpd whose connection has just ended.
+sleep 0.3;
+$new->send($connect);
+is eval { $new->action }, 'DUNNO', 'SIGTERM: one that had just come asks yet';
+ok $new->closed, '... and is closed';
+$rest->send(substr $connect, 20);
+is eval { $rest->action }, 'DUNNO', 'SIGTERM: one that had begun goes on';
+ok $rest->closed, '... and is closed';
 ok $silent->closed, 'SIGTERM: so is one that asked nothing';
 ok $half->closed, 'SIGTERM: and one that did not finish';
 is $p->ended, 0, 'SIGTERM: exit 0';
