@@ -91,7 +91,9 @@ for my $round (1 .. 60) {
     push @bad, "test $round: exit $status: $out" if $status == 0;
 }
 is_deeply \@bad, [], 'files: whole or not at all';
-cmp_ok $seen{$_} // 0, '>', 5, "... $_ at times" for qw(done failed);
+# The address sanitizer's malloc is its own, and does not fail.
+cmp_ok $seen{$_} // 0, '>', 5, "... $_ at times"
+    for 'done', $ENV{EMAILING_SANITIZED} ? () : 'failed';
 
 # -- policyd ------------------------------------------------------------------------
 
