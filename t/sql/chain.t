@@ -166,31 +166,33 @@ $pg->psql("ALTER DATABASE mail SET TimeZone = 'America/New_York';
 $head = intact('under other settings');
 $pg->psql('ALTER DATABASE mail RESET ALL');
 
-# A dump, restored into a database of another server's age.
-my $dump = EmailingPg::run('', $pg->env(user => 'postgres'),
-    "$pg->{bin}/pg_dump", '-Fc', 'mail');
-is $dump->{status}, 0, 'pg_dump' or diag $dump->{err};
-$pg->database('restored');
-my $restore = EmailingPg::run($dump->{out}, $pg->env(user => 'postgres'),
-    "$pg->{bin}/pg_restore", '-d', 'restored');
-is $restore->{status}, 0, 'pg_restore' or diag $restore->{err};
-is intact('restored', db => 'restored'), $head, 'with the same head';
-is $pg->mailadmin({db => 'restored'}, qw(schema upgrade))->{status}, 0,
-    'schema upgrade';
-# The numbers of transactions begin anew: one may come a second time.
-my $xact = $pg->psql("UPDATE emailing_audit_chain SET xact = xact
-    WHERE number = 1 RETURNING pg_current_xact_id()", db => 'restored') + 1;
-$pg->psql("SET session_replication_role = replica;
-    UPDATE emailing_changes SET xact = '" . ($xact + 1) . "'",
-    db => 'restored');
-my $counter = $pg->psql('SELECT emailing_counter()', db => 'restored');
-$pg->psql("UPDATE emailing_users SET enabled = NOT enabled
-    WHERE name = 'u5'", db => 'restored');
-is $pg->psql('SELECT xact FROM emailing_audit ORDER BY id DESC LIMIT 1',
-    db => 'restored'), $xact + 1, 'a number that was there before';
-is $pg->psql('SELECT emailing_counter()', db => 'restored') - $counter, 1,
-    'does not keep the counter from being bumped';
-intact('and goes on', db => 'restored');
+# A dump, restored into a database of another server's age. pg_dump knows no
+# server that is newer than itself, which is so in t/compat/run only.
+SKIP: {
+    my ($own) = qx("$pg->{bin}/pg_dump" --version) =~ /(\d+)/;
+    my $server = int($pg->psql('SHOW server_version_num') / 10000);
+    skip "pg_dump $own dumps no PostgreSQL $server", 9 if $server > $own;
+    my $dump = EmailingPg::run('', $pg->env(user => 'postgres'),
+        "$pg->{bin}/pg_dump", '-Fc', 'mail');
+    is $dump->{status}, 0, 'pg_dump' or diag $dump->{err};
+    $pg->database('restored');
+    my $restore = EmailingPg::run($dump->{out}, $pg->env(user => 'postgres'),
+        "$pg->{bin}/pg_restore", '-d', 'restored');
+    is $restore->{status}, 0, 'pg_restore' or diag $restore->{err};
+    is intact('restored', db => 'restored'), $head, 'with the same head';
+    is $pg->mailadmin({db => 'restored'}, qw(schema upgrade))->{status}, 0,
+        'schema upgrade';
+    # The numbers of transactions begin anew: one may come a second time.
+    my $counter = $pg->psql('SELECT emailing_counter()', db => 'restored');
+    $pg->psql("BEGIN; SET LOCAL session_replication_role = replica;
+        UPDATE emailing_changes SET xact = pg_current_xact_id();
+        SET LOCAL session_replication_role = origin;
+        UPDATE emailing_users SET enabled = NOT enabled WHERE name = 'u5';
+        COMMIT", db => 'restored');
+    is $pg->psql('SELECT emailing_counter()', db => 'restored') - $counter, 1,
+        'one that was there before does not keep the counter from its bump';
+    intact('and goes on', db => 'restored');
+}
 
 # Many rows in one statement.
 $pg->psql("INSERT INTO emailing_users (name)
