@@ -387,7 +387,7 @@ ignore_error(cfg_t *cfg, const char *format, va_list args)
 }
 
 /* Whether the file holds a password by itself, that others may read. Leaves
- * the references empty. */
+ * the references blank. */
 static bool
 shows_password(struct conf_expand *expand)
 {
@@ -403,7 +403,7 @@ shows_password(struct conf_expand *expand)
     conf_expand_blank(expand);
     cfg_parse_buf(cfg, conf_expand_text(expand));
     conninfo = cfg_getstr(cfg, "conninfo");
-    shows = conninfo != NULL && conf_check_password(conninfo);
+    shows = conninfo != NULL && conf_check_password(conninfo, CONF_EXPAND_BLANK);
     wipe_and_free(cfg);
     return shows;
 }

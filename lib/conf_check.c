@@ -78,8 +78,9 @@ conf_check_listen(const char *text, bool unix_only)
 }
 
 bool
-conf_check_password(const char *conninfo)
+conf_check_password(const char *conninfo, char blank)
 {
+    const char all_blank[] = {blank, '\0'};
     PQconninfoOption *options = PQconninfoParse(conninfo, NULL), *option;
     bool found = false;
 
@@ -93,7 +94,7 @@ conf_check_password(const char *conninfo)
 
         /* "password" and "sslpassword" */
         found |= strcmp(end, "password") == 0 && option->val != NULL
-                 && option->val[0] != '\0';
+                 && option->val[strspn(option->val, all_blank)] != '\0';
     }
     PQconninfoFree(options);
     return found;

@@ -21,8 +21,8 @@ const char *conf_check_listen(const char *text, bool unix_only);
 /* ADDRESS:PORT, an IPv6 address in brackets. */
 const char *conf_check_endpoint(const char *text);
 
-/* Whether a conninfo of libpq's holds a password; one that cannot be read as
- * such does not. Allocates for the moment. */
-bool conf_check_password(const char *conninfo);
+/* Whether a conninfo of libpq's holds a password with another character than
+ * blank; one that cannot be read as such does not. Allocates for the moment. */
+bool conf_check_password(const char *conninfo, char blank);
 
 #endif

@@ -369,7 +369,7 @@ conf_expand_blank(struct conf_expand *expand)
         char *value = expand->entries[i].text
                       + strlen(expand->entries[i].name) + 1;
 
-        secret_wipe(value, strlen(value));
+        memset(value, CONF_EXPAND_BLANK, strlen(value));
     }
 }
 

@@ -30,8 +30,10 @@ const char *conf_expand_text(const struct conf_expand *expand);
 /* Whether users other than its owner and group may read the file. */
 bool conf_expand_exposed(const struct conf_expand *expand);
 
-/* Wipes what the references stand for: from now on each is empty, and the text
- * says what the file says by itself. */
+#define CONF_EXPAND_BLANK '\001'
+
+/* Wipes what the references stand for: from now on it is of the same length and
+ * of CONF_EXPAND_BLANK, and all else is what the file says by itself. */
 void conf_expand_blank(struct conf_expand *expand);
 
 /* Frees *expand (which may be NULL) and sets it to NULL. */

@@ -118,6 +118,27 @@ add_own(struct conninfo *conninfo, unsigned int statement_timeout_ms)
            && conninfo_set(conninfo, "client_encoding", "UTF8");
 }
 
+/*
+ * libpq's messages quote what they do not understand, which may be a password
+ * or all of a URI: from the first quotation of more than a character on nothing
+ * is shown but its end. The name of an unknown option is.
+ */
+static void
+hide_quoted(char *message)
+{
+    char *at = message, *end;
+
+    message[strcspn(message, "\n")] = '\0';
+    if (strncmp(message, "invalid connection option", 25) == 0)
+        return;
+    while ((at = strchr(at, '"')) != NULL && at[1] != '\0' && at[2] == '"')
+        at += 3;
+    if (at == NULL || (end = strrchr(at, '"')) == at)
+        return;
+    secret_wipe(at + 1, (size_t) (end - at - 1));
+    memmove(at + 1, end, strlen(end) + 1);
+}
+
 bool
 conninfo_read(struct conninfo *conninfo, const char *text,
               unsigned int statement_timeout_ms, char *error_r,
@@ -128,9 +149,10 @@ conninfo_read(struct conninfo *conninfo, const char *text,
     bool ok;
 
     memset(conninfo, 0, sizeof(*conninfo));
+    if (message != NULL)
+        hide_quoted(message);
     snprintf(error_r, error_size, "conninfo: %s",
              message ? message : "out of memory");
-    error_r[strcspn(error_r, "\n")] = '\0';
     PQfreemem(message);
     if (given == NULL)
         return false;

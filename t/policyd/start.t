@@ -109,6 +109,7 @@ for my $case (['host=/x password=s3cret', 1], ["host=/x password='s3cret'", 1],
               ['host=/x', 0], ["host=/x password=''", 0],
               ['host=/x application_name=password', 0],
               ["host=/x password=\${file:$kept}", 0],
+              ["password=\${file:$kept} host=/x", 0],
               ['postgresql://u:${env:EMAILING_TEST_SECRET}@h/d', 0]) {
     my ($conninfo, $held) = @$case;
     $secret->write_conf(conninfo => $conninfo);
@@ -126,6 +127,17 @@ for my $case (['host=/x password=s3cret', 1], ["host=/x password='s3cret'", 1],
             is_deeply [$status, $out, $err], [0, '', ''], "$name: is taken";
         }
     }
+}
+
+# What libpq does not understand, it quotes.
+for my $conninfo ('s3cret', 'password=a s3cret', 'postgresql://u:s3cret@[h/d',
+                  'postgresql://u:s3cret%zz@h/d', 'postgresql://h/d?s3cret') {
+    $secret->write_conf(conninfo => $conninfo);
+    chmod 0600, $file;
+    ($status, $out, $err) = run([$program, '-t', '-c', $file]);
+    is $status, 78, "$conninfo: exit 78";
+    like $err, qr/conninfo: \S/, '... and why';
+    unlike $err, qr/s3cret/, '... without the text itself';
 }
 
 # What is no file may end before it has begun.
