@@ -109,15 +109,16 @@ void decide_asked(const struct decide_options *options,
 #define DECIDE_PERMIT_WORD "DUNNO"
 
 /*
- * The action= value for Postfix: DECIDE_PERMIT_WORD or a text from a closed set, printable
- * ASCII. user is the SASL username as it came, shown escaped and cut.
+ * The action= value for Postfix: DECIDE_PERMIT_WORD or a text from a closed
+ * set, printable ASCII. user is the SASL username as it came, shown escaped and
+ * cut.
  */
 void decide_reply(const struct decide_verdict *verdict,
                   const struct decide_text *user,
                   char reply_r[static DECIDE_REPLY_MAX]);
 
-/* "permit", "observe", "reject", "defer"; the reason as the log and the metrics name it.
- * Never NULL. */
+/* "permit", "observe", "reject", "defer"; the reason as the log and the metrics
+ * name it. Never NULL. */
 const char *decide_action_name(enum decide_action action);
 const char *decide_reason_name(enum decide_reason reason);
 

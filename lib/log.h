@@ -9,7 +9,8 @@
  *
  * After log_start_writer() lines are handed to a thread of its own over a
  * bounded queue, so that a full disk or a stopped syslogd never stops the
- * caller; lines that do not fit are counted and the count is logged.
+ * caller; lines that do not fit are counted and the count is logged. They are
+ * written a few milliseconds later, with the time at which they were said.
  */
 
 #include <stdarg.h>

@@ -57,7 +57,7 @@ struct server {
     void *context;
     int family;
     struct server_budget *budget;
-    size_t handles; /* of libuv's, not closed yet; the server goes with the last */
+    size_t handles; /* of libuv's, not closed yet; with the last it goes */
     bool leaving;  /* asked to drain */
     bool draining; /* no longer listening */
     struct server_counts counts;

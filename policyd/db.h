@@ -7,7 +7,8 @@
  * Sync per query. Every query is answered within the timeout, by a result or
  * by "unavailable". A connection whose first query is late is closed and the
  * queries behind it are sent again on another one (they are idempotent, but
- * for one kind that is not sent twice and counts as unanswered then); nothing is cancelled, since a cancel may hit another query.
+ * for one kind that is not sent twice and counts as unanswered then); nothing is
+ * cancelled, since a cancel may hit another query.
  *
  * While the database is known to be gone nobody waits: queries fail at once,
  * and one connection tries again with growing pauses.

@@ -23,7 +23,8 @@ struct policy {
     struct decide_options options; /* its text outlives the policy */
     bool log_permits;
     bool refusal_reference; /* refusals end in one, and their log line */
-    unsigned long counts[DECIDE_REASONS][DECIDE_DEFER + 1]; /* by reason and action */
+    /* By reason and action. */
+    unsigned long counts[DECIDE_REASONS][DECIDE_DEFER + 1];
     struct histogram latency;
 };
 
