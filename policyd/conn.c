@@ -62,10 +62,10 @@ forget_kept(struct conn *conn)
 {
     if (conn->kept == NULL)
         return;
-    secret_wipe(conn->kept, conn->kept_size); /* it may hold a password */
+    /* It may hold a password. */
+    secret_wipe(conn->kept, sizeof(*conn->kept) + conn->kept->size);
     free(conn->kept);
     conn->kept = NULL;
-    conn->kept_len = conn->kept_size = 0;
 }
 
 void
@@ -200,54 +200,62 @@ flush(struct conn *conn)
 
 /* -- input ---------------------------------------------------------------- */
 
-/* Moves what is kept to a buffer of this size. False when out of memory. */
+/* Keeps this, in place of what was kept, with room for size bytes of text.
+ * False when out of memory. */
 static bool
-resize_kept(struct conn *conn, size_t size)
+set_kept(struct conn *conn, const struct attr_reader *reader, const char *text,
+         size_t len, size_t size)
 {
-    size_t len = conn->kept_len;
-    char *larger = malloc(size);
+    struct kept *kept = malloc(sizeof(*kept) + size);
 
-    if (larger == NULL)
+    if (kept == NULL)
         return false;
-    if (len > 0)
-        memcpy(larger, conn->kept, len);
+    kept->reader = *reader;
+    kept->len = len;
+    kept->size = size;
+    memcpy(kept->text, text, len);
     forget_kept(conn);
-    conn->kept = larger;
-    conn->kept_len = len;
-    conn->kept_size = size;
+    conn->kept = kept;
     return true;
 }
 
-/* Keeps the rest of the input until more comes: what is left of buf, which has
- * len bytes, from at on. buf is what was kept before, if anything was. */
-static void
-keep(struct conn *conn, char *buf, size_t at, size_t len)
+static bool
+double_kept(struct conn *conn)
 {
+    const struct kept *kept = conn->kept;
+
+    return set_kept(conn, &kept->reader, kept->text, kept->len,
+                    2 * kept->size);
+}
+
+/* Keeps the rest of the input until more comes: what is left of text, which has
+ * len bytes, from at on. text is what was kept before, if anything was. */
+static void
+keep(struct conn *conn, const struct attr_reader *reader, char *text,
+     size_t at, size_t len)
+{
+    struct kept *kept = conn->kept;
     size_t rest = len - at, size = KEPT_MIN;
 
     if (rest == 0) {
         forget_kept(conn);
-    } else if (buf == conn->kept) {
+    } else if (kept != NULL) {
         if (at > 0) {
-            memmove(buf, buf + at, rest);
-            secret_wipe(buf + rest, at);
+            memmove(text, text + at, rest);
+            secret_wipe(text + rest, at);
         }
-        conn->kept_len = rest;
+        kept->len = rest;
     } else {
         while (size < rest)
             size *= 2;
-        if (!resize_kept(conn, size)) {
+        if (!set_kept(conn, reader, text + at, rest, size))
             conn_close(conn, "out of memory");
-            return;
-        }
-        memcpy(conn->kept, buf + at, rest);
-        conn->kept_len = rest;
     }
 }
 
 /* Handles one whole block. False when no further block can be taken now. */
 static bool
-handle_block(struct conn *conn, char *block)
+handle_block(struct conn *conn, const struct attr_reader *reader, char *block)
 {
     struct server *server = conn->server;
     const struct protocol *protocol = server->protocol;
@@ -256,10 +264,9 @@ handle_block(struct conn *conn, char *block)
 
     list_move(conn, &server->idle); /* the next block has its own time */
     conn->handling = conn->busy = conn->asked = true;
-    handled = protocol->handle(server->context, conn, block,
-                               conn->reader.values, &error);
+    handled = protocol->handle(server->context, conn, block, reader->values,
+                               &error);
     conn->handling = false;
-    attr_reader_reset(&conn->reader);
     if (handled == SERVER_CLOSE) {
         flush(conn); /* the replies before this block */
         conn_close(conn, error);
@@ -272,10 +279,11 @@ handle_block(struct conn *conn, char *block)
     return !conn->closing && conn->writes == 0;
 }
 
-/* Takes the blocks there are in buf, unless one waits for its reply, and keeps
- * the rest. */
+/* Takes the blocks there are in buf, which is what was kept if anything was,
+ * unless one waits for its reply, and keeps the rest. */
 static void
-take_blocks(struct conn *conn, char *buf, size_t len)
+take_blocks(struct conn *conn, struct attr_reader *reader, char *buf,
+            size_t len)
 {
     const struct protocol *protocol = conn->server->protocol;
     size_t at = 0, used = 0;
@@ -283,12 +291,13 @@ take_blocks(struct conn *conn, char *buf, size_t len)
     bool more = !conn->busy;
 
     while (more && at < len) {
-        switch (attr_read(&conn->reader, protocol->names,
-                          protocol->names_count, buf + at, len - at, &used,
-                          &error)) {
+        switch (attr_read(reader, protocol->names, protocol->names_count,
+                          buf + at, len - at, &used, &error)) {
         case ATTR_BLOCK:
-            more = handle_block(conn, buf + at);
+            more = handle_block(conn, reader, buf + at);
             at += used;
+            if (at < len)
+                attr_reader_reset(reader);
             break;
         case ATTR_BAD:
             flush(conn);
@@ -301,7 +310,15 @@ take_blocks(struct conn *conn, char *buf, size_t len)
     }
     flush(conn);
     if (!conn->closing)
-        keep(conn, buf, at, len);
+        keep(conn, reader, buf, at, len);
+}
+
+static void
+take_kept(struct conn *conn)
+{
+    struct kept *kept = conn->kept;
+
+    take_blocks(conn, &kept->reader, kept->text, kept->len);
 }
 
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf);
@@ -323,11 +340,11 @@ conn_settle(struct conn *conn)
         list_move(conn, &server->waiting);
         return;
     }
-    if (conn->ended || (server->draining && conn->kept_len == 0)) {
+    if (conn->ended || (server->draining && conn->kept == NULL)) {
         conn_close(conn, NULL);
         return;
     }
-    list_move(conn, conn->kept_len > 0 ? &server->unfinished : &server->idle);
+    list_move(conn, conn->kept != NULL ? &server->unfinished : &server->idle);
     if (conn->reading)
         return;
     conn->reading = true;
@@ -340,7 +357,7 @@ static void
 conn_continue(struct conn *conn)
 {
     if (conn->kept != NULL && !conn->busy)
-        take_blocks(conn, conn->kept, conn->kept_len);
+        take_kept(conn);
     conn_settle(conn);
 }
 
@@ -350,15 +367,19 @@ static void
 on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
     struct conn *conn = handle->data;
-    size_t size = conn->kept_size;
+    struct kept *kept = conn->kept;
 
     (void) suggested;
-    if (conn->kept == NULL)
+    if (kept == NULL) {
         *buf = uv_buf_init(conn->server->input, CONN_INPUT_SIZE);
-    else if (conn->kept_len < size
-             || (size < ATTR_BLOCK_MAX && resize_kept(conn, 2 * size)))
-        *buf = uv_buf_init(conn->kept + conn->kept_len,
-                           (unsigned int) (conn->kept_size - conn->kept_len));
+        return;
+    }
+    if (kept->len == kept->size && kept->size < ATTR_BLOCK_MAX
+        && double_kept(conn))
+        kept = conn->kept;
+    if (kept->len < kept->size)
+        *buf = uv_buf_init(kept->text + kept->len,
+                           (unsigned int) (kept->size - kept->len));
     else
         *buf = uv_buf_init(NULL, 0); /* which libuv says to on_read() */
 }
@@ -367,6 +388,7 @@ static void
 on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     struct conn *conn = stream->data;
+    struct server *server = conn->server;
 
     if (n == 0)
         return;
@@ -379,10 +401,12 @@ on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
         return;
     }
     if (conn->kept != NULL) {
-        take_blocks(conn, conn->kept, conn->kept_len + (size_t) n);
+        conn->kept->len += (size_t) n;
+        take_kept(conn);
     } else {
-        take_blocks(conn, buf->base, (size_t) n);
-        if (conn->server->protocol->secret)
+        attr_reader_reset(&server->reader);
+        take_blocks(conn, &server->reader, buf->base, (size_t) n);
+        if (server->protocol->secret)
             secret_wipe(buf->base, (size_t) n);
     }
     conn_settle(conn);

@@ -22,6 +22,14 @@ struct conn_list {
     struct conn *first, *last;
 };
 
+/* Input from the first byte of an unfinished block on, and how far that has
+ * been looked at. Most connections have none: what they send is whole. */
+struct kept {
+    struct attr_reader reader;
+    size_t len, size; /* never over ATTR_BLOCK_MAX */
+    char text[];
+};
+
 struct conn {
     union {
         uv_handle_t handle;
@@ -34,9 +42,7 @@ struct conn {
     struct conn_list *list;
     uint64_t since;               /* when it came into that list */
 
-    struct attr_reader reader;
-    char *kept; /* input from the first byte of an unfinished block on */
-    size_t kept_len, kept_size; /* never over ATTR_BLOCK_MAX */
+    struct kept *kept; /* or NULL */
     unsigned int writes; /* of replies, that have not left yet */
 
     void (*cancel)(void *waiting);
@@ -68,6 +74,7 @@ struct server {
     struct conn_list waiting;    /* for the protocol */
     struct conn_list writing;    /* a reply does not leave; oldest first */
 
+    struct attr_reader reader; /* of input */
     char input[CONN_INPUT_SIZE];
     char output[CONN_OUTPUT_SIZE];
     size_t output_len;
