@@ -2,7 +2,7 @@
 package Emailing::Policyd;
 
 # emailing-policyd as a process: one by itself, without a database, for what
-# needs none; and functions for any: what /proc and its status page tell.
+# needs none (Emailing::Daemon has one); and functions for any: what /proc and its status page tell.
 #
 #   my $p = Emailing::Policyd->start(conf => { max_stale => 0 });
 #   $p->policy_socket; $p->auth_socket; $p->log; $p->pid;
@@ -66,10 +66,10 @@ sub write_conf {
 }
 
 # launch before => CODE, which the child runs first; wrap => [words] of a
-# command that runs the command behind it
+# command that runs the command behind it; append => 1: to the log there is
 sub launch {
     my ($self, %args) = @_;
-    unlink "$self->{dir}/log";
+    unlink "$self->{dir}/log" if !$args{append};
     my $pid = fork // die $!;
     if ($pid == 0) {
         open STDIN, '<', '/dev/null' or die $!;

@@ -63,7 +63,7 @@ for my $guesser (1 .. GUESSERS) {
     my $socket;
     actor("guess$guesser", sub {
         my ($n) = @_;
-        $socket ||= $d->socket('auth');
+        $socket ||= $d->auth_socket;
         my $user = $n % 4 ? 'user' . (1 + int rand 5000) : "nobody$n";
         return $socket->auth($user, "guess $n", client => '10.'
             . int(rand 200) . ".$guesser." . $n % 200)->{status};
@@ -74,13 +74,13 @@ for my $guesser (1 .. GUESSERS) {
 actor(login => sub {
     my ($n) = @_;
     sleep 0.1;
-    return $d->socket('auth')->auth('user' . (1 + $n), $password,
+    return $d->auth_socket->auth('user' . (1 + $n), $password,
         client => '192.0.2.' . $n % 250)->{status};
 });
 my $policy;
 actor(policy => sub {
     sleep 0.005;
-    $policy ||= $d->socket;
+    $policy ||= $d->policy_socket;
     my $action = $policy->policy({ sasl_username => 'test1',
                                    sender => 'a@d.example' });
     return $action eq 'DUNNO' ? 'DUNNO' : 'other';

@@ -61,7 +61,7 @@ is_refused('x%y@granted1.example', 'an odd local part');
 my $before = queries();
 is_permitted('a2@d2.example', 'a sender') for 1 .. 10;
 is queries() - $before, 1, 'one query for each sender';
-my @sockets = map { $d->socket } 1 .. 30;
+my @sockets = map { $d->policy_socket } 1 .. 30;
 $before = queries();
 my $shared = $d->metric('cache_shared_total');
 my @backends = split ' ', $db->sql(q{SELECT pid FROM pg_stat_activity

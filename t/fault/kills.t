@@ -101,7 +101,7 @@ sub under_faults {
         @ENV{ keys %env } = values %env;
         open STDOUT, '>', $out;
         open STDERR, '>&', \*STDOUT;
-        exec build() . '/t/policyd/decisions', "$d->{dir}/emailing/policy",
+        exec build() . '/t/policyd/decisions', $d->socket_path('policy'),
             $count, $window, 1, $seed or POSIX::_exit(127);
     }
     # What is not as decisions sets it up has been forgotten by then.

@@ -44,7 +44,7 @@ for my $round (1 .. 5) {
     $proxy->mode('spoil', 'listen');
     $proxy->mode('pass');
     for (1 .. 20) {
-        my $action = eval { $d->socket->policy({ sasl_username => 'test1',
+        my $action = eval { $d->policy_socket->policy({ sasl_username => 'test1',
             sender => 'a@d.example' }) } // "closed $@";
         push @wrong, $action if $action ne 'DUNNO';
         sleep 0.02;

@@ -26,7 +26,7 @@ $db->user('test1', 'ab@cd.ex', 'test1.com');
 my $refused = '553 5.7.1 not granted to user test1';
 my $nobody = '553 5.7.1 authentication required';
 my $null = '553 5.7.1 null sender not granted to user test1';
-my $socket = $d->socket;
+my $socket = $d->policy_socket;
 
 # The request with these attributes; one whose value is undef is left out.
 sub ask {
@@ -116,7 +116,7 @@ for my $attack (@attacks) {
         my $action = eval { ask(%request) } // "no reply: $@";
         push @wrong, "$name=$attack: $action" if $name eq 'request'
             ? $action ne 'closed' : $action !~ /^553 /;
-        $socket = $d->socket if $name eq 'request';
+        $socket = $d->policy_socket if $name eq 'request';
         $tried++;
     }
     for my $sender ($attack, "$attack\@demo.com", "a\@$attack",

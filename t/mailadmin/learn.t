@@ -143,7 +143,7 @@ $db->sql(join '', map { "INSERT INTO emailing_users (name) VALUES ('$_');" }
     @users);
 my $d = $db->policyd(conf => { enforce => 'no', record_usage => 'yes' });
 ok $d->ready, 'a policyd that observes';
-my ($socket, $passed, $start) = ($d->socket, 0, time);
+my ($socket, $passed, $start) = ($d->policy_socket, 0, time);
 my $number = 0;
 while (my @some = splice @sends, 0, 100) {
     $socket->send(join '', map { "request=smtpd_access_policy\n"
@@ -205,7 +205,7 @@ is_deeply $again->{grants}, [], 'nothing is left to grant';
 is_deeply names($again->{suspicious}), [sort keys %noise],
     'what is suspicious still is';
 
-$d->{conf}{enforce} = 'yes';
+$d->{options}{enforce} = 'yes';
 $d->start;
 ok $d->ready, 'enforced';
 my @permitted = grep { $d->decide(split / /) eq 'DUNNO' } sort keys %uses;

@@ -29,7 +29,7 @@ sub queries {
 # Asks N times at once, over as many connections; the answers.
 sub at_once {
     my ($policyd, $n, $user, $sender) = @_;
-    my @sockets = map { $policyd->socket } 1 .. $n;
+    my @sockets = map { $policyd->policy_socket } 1 .. $n;
     my $text = Emailing::Socket::request_text({ sasl_username => $user,
                                                 sender => $sender });
     $_->send($text) for @sockets;
@@ -46,7 +46,7 @@ my @backends = split ' ', $db->sql(q{SELECT pid FROM pg_stat_activity
     WHERE usename = 'emailing_policyd'});
 $before = queries($d);
 kill STOP => @backends;
-my @sockets = map { $d->socket } 1 .. 50;
+my @sockets = map { $d->policy_socket } 1 .. 50;
 $_->send(Emailing::Socket::request_text({ sasl_username => 'user2',
     sender => 'a@d.example' })) for @sockets;
 ok within(2, sub { $d->metric('cache_shared_total') >= 49 }),

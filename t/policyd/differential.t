@@ -24,7 +24,7 @@ my $count = $ENV{EMAILING_LONG} ? 1_000_000 : 100_000;
 my $seed = int rand 1e9;
 local %ENV = (%ENV, %{ $db->owner_env });
 my ($status, $out, $err) = run([build() . '/t/policyd/decisions',
-    "$d->{dir}/emailing/policy", $count, 100, 0, $seed]);
+    $d->socket_path('policy'), $count, 100, 0, $seed]);
 diag "seed $seed: $out$err" if $status != 0 || $ENV{EMAILING_LONG};
 my %n = $out =~ /(asked|changed|deferred|wrong) (\d+)/g;
 cmp_ok $n{asked} // 0, '>=', $count, 'all were asked';

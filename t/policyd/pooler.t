@@ -83,7 +83,7 @@ for my $mode (qw(transaction session)) {
     $db->user('test1', 'd.example');
     ok answers($d, $yes, 5), 'another, too';
     # Over several server connections, in no order.
-    my @sockets = map { $d->socket } 1 .. 30;
+    my @sockets = map { $d->policy_socket } 1 .. 30;
     for my $i (0 .. $#sockets) {
         $sockets[$i]->send(Emailing::Socket::request_text({
             sasl_username => "nobody$i", sender => 'a@d.example' }));

@@ -50,7 +50,7 @@ my $instance = 0;
 # Each a message of its own, unless told.
 sub decide {
     my ($user, $sender, %more) = @_;
-    $d->{policy} ||= $d->socket;
+    $d->{policy} ||= $d->policy_socket;
     return $d->{policy}->policy({ sasl_username => $user, sender => $sender,
         instance => sprintf('1.%06x.0', ++$instance), %more });
 }
@@ -148,7 +148,7 @@ like observed(), qr/\|both\@other\.com\|2\|2/, 'they add up';
 # -- off ---------------------------------------------------------------------------
 
 $db->sql('DELETE FROM emailing_observed; DELETE FROM emailing_used');
-$d->{conf}{record_usage} = 'no';
+$d->{options}{record_usage} = 'no';
 $d->start;
 ok $d->ready, 'record_usage = no';
 is decide('test1', 'user@test1.com'), 'DUNNO', 'a decision';
@@ -162,15 +162,15 @@ is observed(), 'test1|address|x@test1.com|1|0', 'only what came meanwhile';
 # -- bounds, and a database that is away ---------------------------------------------
 
 $db->sql('DELETE FROM emailing_observed; DELETE FROM emailing_used');
-$d->{conf}{record_usage} = 'yes';
-$d->{conf}{max_stale} = 3600;
+$d->{options}{record_usage} = 'yes';
+$d->{options}{max_stale} = 3600;
 $d->start;
 ok $d->ready, 'record_usage = yes';
 is decide('test1', 'user@test1.com'), 'DUNNO', 'the record is there';
 $db->stop;
 ok within(10, sub { !$d->metric('database_up') }), 'the database is gone';
 my $resident = Emailing::Policyd::resident($d->pid);
-my $socket = $d->socket;
+my $socket = $d->policy_socket;
 # Every answer is by the record in memory, which permits what it granted.
 my ($asked, $right) = (12_000, 0);
 for (my $i = 0; $i < $asked; $i += 500) {
