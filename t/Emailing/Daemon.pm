@@ -21,7 +21,6 @@ use Carp qw(croak);
 use POSIX ();
 
 use Emailing qw(within);
-use Emailing::Socket ();
 
 sub new {
     my ($class, %args) = @_;

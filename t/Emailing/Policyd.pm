@@ -2,7 +2,8 @@
 package Emailing::Policyd;
 
 # emailing-policyd as a process: one by itself, without a database, for what
-# needs none (Emailing::Daemon has one); and functions for any: what /proc and its status page tell.
+# needs none (Emailing::Daemon has one); and functions for any: what /proc and
+# its status page tell.
 #
 #   my $p = Emailing::Policyd->start(conf => { max_stale => 0 });
 #   $p->policy_socket; $p->auth_socket; $p->log; $p->pid;
@@ -211,6 +212,7 @@ sub http {
 sub metrics {
     my ($address) = @_;
     my ($code, $body) = http($address, '/metrics');
+    croak "$address: status $code of /metrics" if $code != 200;
     return { $body =~ /^([^#\s]\S*) (\S+)$/mg };
 }
 
