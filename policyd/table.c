@@ -133,7 +133,7 @@ prefetch(const struct slot *slot)
     intptr_t record =
         (intptr_t) slot->entry + (intptr_t) slot->distance * UNIT;
 
-    /* They may be in two lines. */
+    /* What an entry is judged by, and its name, may be in two lines. */
     __builtin_prefetch(&slot->entry->generation);
     __builtin_prefetch(slot->entry->name);
     if (slot->distance != 0)
